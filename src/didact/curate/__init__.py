@@ -1,0 +1,1 @@
+"""Clean, measure, filter, deduplicate, split and mix: one module per verb."""

@@ -1,0 +1,132 @@
+"""Files that never lie: everything is written aside, synced and renamed, so a name on disk means a whole file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from didact.errors import StoreError
+
+ASIDE = ".aside-"
+"""Prefix of everything half-written; readers ignore such names and `remove_asides` deletes them."""
+
+
+def aside_name(path: Path) -> Path:
+    """A fresh name beside `path` for writing it aside."""
+    return path.with_name(f"{ASIDE}{uuid.uuid4().hex[:12]}-{path.name}")
+
+
+def sync_file(path: Path) -> None:
+    """Force a closed file's bytes to the disk."""
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Force a folder's entries to the disk, so that a rename in it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_with(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` make a file aside, then sync it and give it its name in one step.
+
+    Raises StoreError when the disk refuses (full, read-only); nothing is left behind then.
+    """
+    aside = aside_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        sync_file(aside)
+        aside.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another store") from error
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a whole file or none of it."""
+    write_with(path, lambda aside: _write_bytes(aside, content))
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as readable JSON, whole or not at all."""
+    write_atomic(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of the store. Raises StoreError when it is absent or broken."""
+    try:
+        return orjson.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: is not there; the result it belongs to is incomplete") from error
+    except orjson.JSONDecodeError as error:
+        raise StoreError(f"{path}: is not valid JSON ({error}); delete it and run again") from error
+
+
+@contextmanager
+def atomic_dir(path: Path) -> Iterator[Path]:
+    """Fill a folder aside; on leaving the block every file in it is synced and the folder gets its name in one step.
+
+    An existing folder of that name is replaced only then. Raises StoreError when the disk refuses.
+    """
+    aside = aside_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.mkdir()
+        yield aside
+        for file in sorted(aside.rglob("*")):
+            (sync_folder if file.is_dir() else sync_file)(file)
+        sync_folder(aside)
+        _put_in_place(aside, path)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another store") from error
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _put_in_place(aside: Path, path: Path) -> None:
+    """Rename a finished folder to its name; an older one steps aside first and is removed last."""
+    older = aside_name(path) if path.exists() else None
+    if older is not None:
+        path.rename(older)
+    aside.rename(path)
+    sync_folder(path.parent)
+    if older is not None:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def remove_asides(folder: Path) -> None:
+    """Delete what killed processes left half-written directly under a folder that nobody else writes to now."""
+    for leftover in sorted(folder.glob(f"{ASIDE}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file's bytes, read in pieces."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

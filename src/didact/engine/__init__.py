@@ -1,0 +1,1 @@
+"""Chunks, markers and the pool that runs a function over them."""

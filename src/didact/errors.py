@@ -1,0 +1,121 @@
+"""The errors Didact raises, and what each means for the caller.
+
+    DidactError
+    ├── CallError               exit 2: the call or the recipe is wrong; nothing was done
+    │   ├── RecipeError         a key, type, bound or reference in a recipe
+    │   ├── InputMissing        a named file or folder is not there, or cannot be read
+    │   └── UnknownName         a name that no registry knows; lists the nearest known ones
+    ├── DataError               exit 1: the call is sound, the data cannot do what was asked
+    │   ├── EmptySplit          a requested split would hold no record
+    │   ├── ImpossibleMix       the sources cannot supply the shares and budget asked for
+    │   └── TooManyRejected     more rows were rejected than --max-rejected allows
+    ├── StoreError              exit 1: what is on disk is incomplete, damaged or cannot be written
+    │   ├── CorruptVersion      a version whose files do not match its manifest
+    │   ├── CheckpointError     a checkpoint that cannot be read or written
+    │   └── AccountingError     rows in are not rows kept + dropped + rejected: a defect of Didact, never the user's
+    ├── TrainingError           exit 1: training cannot go on
+    │   ├── NoTrainedTokens     a step, a split or a mix without a token that carries loss
+    │   └── NonFiniteLoss       too many non-finite steps in a row
+    ├── Interrupted             exit 75 (try again): a signal asked the run to stop; it saved and can be resumed
+    └── RowError                one row is unusable; a reader turns it into a Finding, so it never ends a run
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class DidactError(Exception):
+    """Base of every error Didact raises on purpose; its text is one line made for a person."""
+
+    exit_code = 1
+
+
+class CallError(DidactError):
+    """The call or the recipe is wrong; nothing was done."""
+
+    exit_code = 2
+
+
+class RecipeError(CallError):
+    """A recipe that cannot be meant as written."""
+
+
+class InputMissing(CallError):
+    """A named input is not there or cannot be opened."""
+
+    def __init__(self, path: str | Path, what: str = "file or folder", hint: str = "") -> None:
+        super().__init__(f"{path}: no such {what}" + (f"; {hint}" if hint else ""))
+
+
+class UnknownName(CallError):
+    """A name that no registry knows."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], where: str = "") -> None:
+        names = sorted(known)
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names) or 'none'}"
+        super().__init__(f"{where + ': ' if where else ''}unknown {kind} '{name}'; {hint}")
+        self.name = name
+
+
+class DataError(DidactError):
+    """The data cannot do what was asked of it."""
+
+
+class EmptySplit(DataError):
+    """A requested split would hold no record."""
+
+
+class ImpossibleMix(DataError):
+    """The sources cannot supply the shares and budget asked for."""
+
+
+class TooManyRejected(DataError):
+    """More rows were rejected than the caller allows."""
+
+
+class StoreError(DidactError):
+    """What is on disk is incomplete, damaged or cannot be written."""
+
+
+class CorruptVersion(StoreError):
+    """A version whose files do not match its manifest."""
+
+
+class CheckpointError(StoreError):
+    """A checkpoint that cannot be read or written."""
+
+
+class AccountingError(StoreError):
+    """Rows in are not rows kept + dropped + rejected."""
+
+
+class TrainingError(DidactError):
+    """Training cannot go on."""
+
+
+class NoTrainedTokens(TrainingError):
+    """A step, a split or a mix without a token that carries loss."""
+
+
+class NonFiniteLoss(TrainingError):
+    """Too many optimiser steps in a row had a loss or gradient that is not finite."""
+
+
+class Interrupted(DidactError):
+    """A signal asked the run to stop; what was done is saved and the same command goes on from there."""
+
+    exit_code = 75
+
+
+class RowError(DidactError):
+    """One row is unusable: a code of the findings catalogue, a message, and the JSON pointer of the place in the row."""
+
+    def __init__(self, code: str, message: str, pointer: str = "") -> None:
+        super().__init__(f"{code} at '{pointer}': {message}")
+        self.code = code
+        self.message = message
+        self.pointer = pointer

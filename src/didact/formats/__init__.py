@@ -1,0 +1,1 @@
+"""One adapter per third-party format, registered by name."""

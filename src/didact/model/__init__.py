@@ -1,0 +1,1 @@
+"""The compact decoder and its one training loop; torch is imported from here down."""

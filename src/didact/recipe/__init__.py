@@ -1,0 +1,1 @@
+"""The one YAML file that says all of it, as pydantic models."""

@@ -1,0 +1,31 @@
+"""Plain text: nobody speaks, it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from didact.records.base import Common, Text
+
+
+class PlainText(Common):
+    """A document or a piece of one."""
+
+    kind: Literal["text"] = Field("text", description="Discriminates the union of records.", examples=["text"])
+    text: str = Field(description="The text.", examples=["It was a dark night."])
+    title: str | None = Field(None, description="Its title.", examples=["Night"])
+
+    texts_are: ClassVar[str] = "title, text"
+
+    def texts(self) -> list[Text]:
+        """Title, if any, and text."""
+        found = [] if self.title is None else [Text("title", "text", self.title)]
+        return [*found, Text("text", "text", self.text)]
+
+    def put_texts(self, texts: Sequence[str]) -> None:
+        """Take texts back in the order of `texts()`."""
+        if self.title is not None:
+            self.title = texts[0]
+        self.text = texts[-1]

@@ -1,0 +1,48 @@
+"""A task instance: what to do, on what, and the right outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from didact.records.base import Common, Header, Text, Turn
+
+
+class Task(Common):
+    """One instance of a task; a definition shared by a whole file lives in its header."""
+
+    kind: Literal["task"] = Field("task", description="Discriminates the union of records.", examples=["task"])
+    definition: str | None = Field(None, description="What to do, when the row says it itself; a file's shared definition is in the header.", examples=["Sort the numbers."])
+    input: str = Field("", description="What to do it on; empty when the definition says all.", examples=["3 1 2"])
+    outputs: list[str] = Field(min_length=1, description="Accepted outputs, the first is trained on.", examples=[["1 2 3"]])
+    choices: list[str] = Field(default_factory=list, description="The outputs to choose from, when the task has a fixed set.", examples=[["yes", "no"]])
+
+    texts_are: ClassVar[str] = "definition, input, choices/N, outputs/N"
+
+    def texts(self) -> list[Text]:
+        """Definition, input and choices are the user's; outputs the assistant's."""
+        found = [] if self.definition is None else [Text("definition", "user", self.definition)]
+        found.append(Text("input", "user", self.input))
+        found += [Text(f"choices/{i}", "user", choice) for i, choice in enumerate(self.choices)]
+        return found + [Text(f"outputs/{i}", "assistant", output) for i, output in enumerate(self.outputs)]
+
+    def put_texts(self, texts: Sequence[str]) -> None:
+        """Take texts back in the order of `texts()`."""
+        rest = iter(texts)
+        if self.definition is not None:
+            self.definition = next(rest)
+        self.input = next(rest)
+        self.choices = [next(rest) for _ in self.choices]
+        self.outputs = list(rest)
+
+    def structure(self) -> Any:
+        """Nothing: fields and texts say all."""
+        return None
+
+    def dialogue(self, header: Header | None = None) -> list[Turn]:
+        """One turn with definition, input and choices, and one with the first output."""
+        shared = header.definition[0] if header and header.definition else ""
+        asked = [part for part in (shared, self.definition, self.input, "\n".join(self.choices)) if part]
+        return [{"role": "user", "content": "\n\n".join(asked)}, {"role": "assistant", "content": self.outputs[0]}]

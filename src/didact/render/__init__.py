@@ -1,0 +1,1 @@
+"""Tokenizer, templates, the one renderer, token shards."""

@@ -1,0 +1,1 @@
+"""What a build or run did, as tables a person reads."""

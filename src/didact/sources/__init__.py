@@ -1,0 +1,1 @@
+"""Bytes to raw rows: files, compression, containers; every bad row becomes a finding."""

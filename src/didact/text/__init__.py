@@ -1,0 +1,1 @@
+"""Pure text functions and the kernels that walk Arrow buffers."""
