@@ -12,7 +12,6 @@ import gzip
 import io
 import json
 import math
-import string
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,43 +37,46 @@ class Item:
 
 @dataclass(frozen=True)
 class Task:
-    """One task: where it is written and how often, how its items are drawn, and how hard guessing is.
+    """One task: how its items are drawn, how many go to its file and to the prose, and how hard guessing is.
 
-    `answers` counts the possible answers; `chance` is the exact match of the best guess that looks at the form of
-    the question only (a random one of the offered options where the question offers some).
+    `answers` counts the possible answers. `chance` is the exact match of guessing among the answers that the question
+    itself offers (two numbers to compare, five letters to pick from), or among all answers where it offers none.
     """
 
     name: str
-    file: str
+    format: str
     draw: Callable[[Random], Item]
     answers: int
     chance: float
     records: int
     statements: int
+    packed: bool = False
 
 
 # --- Letters and digits ---------------------------------------------------------------------------------------------
 
+LETTERS = "bcdfghjklmnpqrstvwxz"
+"""No vowels and no y, so that no row of letters is a word."""
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 
 def reverse(random: Random) -> Item:
     """Turn four to six letters around."""
-    letters = random.choices(string.ascii_lowercase, k=random.randint(4, 6))
+    letters = random.choices(LETTERS, k=random.randint(4, 6))
     given, answer = " ".join(letters), " ".join(reversed(letters))
     return Item(given, f"Reverse: {given}", answer, f"The letters {given} backwards are {answer}.")
 
 
 def sort_digits(random: Random) -> Item:
     """Put five digits in order."""
-    digits = random.choices(string.digits, k=5)
+    digits = random.choices("0123456789", k=5)
     given, answer = "".join(digits), "".join(sorted(digits))
     return Item(given, f"Sort the digits {given}", answer, f"The digits {given} in order are {answer}.")
 
 
 def edit(random: Random) -> Item:
     """Drop, double or swap letters at the ends of a row of five."""
-    letters = random.choices(string.ascii_lowercase, k=5)
+    letters = random.choices(LETTERS, k=5)
     given = " ".join(letters)
     name, told, result = random.choice(
         (
@@ -89,7 +91,7 @@ def edit(random: Random) -> Item:
 
 def pick(random: Random) -> Item:
     """Name the letter at a place in a row of five."""
-    letters = random.choices(string.ascii_lowercase, k=5)
+    letters = random.choices(LETTERS, k=5)
     place = random.randrange(5)
     given, answer = " ".join(letters), letters[place]
     prompt = f"Which letter is {ORDINALS[place]} in {given}?"
@@ -98,26 +100,24 @@ def pick(random: Random) -> Item:
 
 # --- Numbers --------------------------------------------------------------------------------------------------------
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
+UNITS = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+TEENS = (
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 ZH_DIGITS = "零一二三四五六七八九"
 ZH_UNITS = ("", "十", "百", "千")
 
 
 def english(number: int) -> str:
     """Spell a number from 1 to 9999 in English words, without "and"."""
-    if number >= 1000:
-        rest = number % 1000
-        return f"{ONES[number // 1000]} thousand" + (f" {english(rest)}" if rest else "")
-    if number >= 100:
-        rest = number % 100
-        return f"{ONES[number // 100]} hundred" + (f" {english(rest)}" if rest else "")
+    for size, name in ((1000, "thousand"), (100, "hundred")):
+        if number >= size:
+            rest = number % size
+            return f"{UNITS[number // size]} {name}" + (f" {english(rest)}" if rest else "")
     if number >= 20:
-        return TENS[number // 10] + (f" {ONES[number % 10]}" if number % 10 else "")
-    return ONES[number]
+        return f"{TENS[number // 10]} {UNITS[number % 10]}".rstrip()
+    return TEENS[number - 10] if number >= 10 else UNITS[number]
 
 
 def chinese(number: int) -> str:
@@ -133,8 +133,8 @@ def chinese(number: int) -> str:
 
 
 def add(random: Random) -> Item:
-    """Add two numbers from 10 to 99; the two orders of a pair are one content."""
-    first, second = random.randint(10, 99), random.randint(10, 99)
+    """Add two numbers from 1 to 99; the two orders of a pair are one content."""
+    first, second = random.randint(1, 99), random.randint(1, 99)
     key = f"{min(first, second)}+{max(first, second)}"
     total = str(first + second)
     return Item(key, f"What is {first} + {second}?", total, f"{first} + {second} = {total}.")
@@ -171,8 +171,9 @@ def number_zh(random: Random) -> Item:
 # --- Things ---------------------------------------------------------------------------------------------------------
 
 NAMES = {
-    "Ann": "安", "Bob": "鲍勃", "Cora": "科拉", "Dan": "丹", "Eve": "伊芙", "Finn": "芬恩", "Gus": "格斯", "Hal": "哈尔",
-    "Ivy": "艾薇", "Jack": "杰克", "Kim": "金", "Lily": "莉莉", "Max": "马克斯", "Nina": "尼娜", "Otto": "奥托", "Tom": "汤姆",
+    "Ann": "安", "Bob": "鲍勃", "Cora": "科拉", "Dan": "丹", "Eve": "伊芙", "Finn": "芬恩", "Gus": "格斯",
+    "Hal": "哈尔", "Ivy": "艾薇", "Jack": "杰克", "Kim": "金", "Lily": "莉莉", "Max": "马克斯", "Nina": "尼娜",
+    "Otto": "奥托", "Tom": "汤姆",
 }  # fmt: skip
 COLOURS = {
     "red": "红色", "blue": "蓝色", "green": "绿色", "white": "白色", "black": "黑色", "brown": "棕色", "pink": "粉色",
@@ -180,8 +181,9 @@ COLOURS = {
 }  # fmt: skip
 OBJECTS = {
     "kite": "只风筝", "ball": "个球", "hat": "顶帽子", "book": "本书", "cup": "个杯子", "boat": "条船", "pen": "支笔",
-    "bag": "个包", "box": "个盒子", "coat": "件外套", "lamp": "盏灯", "chair": "把椅子", "bike": "辆自行车", "drum": "面鼓",
-    "clock": "个钟", "ring": "枚戒指", "key": "把钥匙", "shirt": "件衬衫", "door": "扇门", "bed": "张床",
+    "bag": "个包", "box": "个盒子", "coat": "件外套", "lamp": "盏灯", "chair": "把椅子", "bike": "辆自行车",
+    "drum": "面鼓", "clock": "个钟", "ring": "枚戒指", "key": "把钥匙", "shirt": "件衬衫", "door": "扇门",
+    "bed": "张床",
 }  # fmt: skip
 KINDS = {
     "an animal": "cat dog horse cow sheep goat duck frog bear wolf mouse tiger snake whale crab",
@@ -197,8 +199,10 @@ def lookup(random: Random) -> Item:
     things = [f"a {random.choice(sorted(COLOURS))} {thing}" for thing in random.sample(sorted(OBJECTS), 3)]
     facts = " ".join(f"{person} has {thing}." for person, thing in zip(people, things, strict=True))
     asked = random.randrange(3)
-    prose = f"{facts} So {people[asked]} has {things[asked]}."
-    return Item(facts, f"What does {people[asked]} have?", things[asked], prose, context=facts)
+    retold = [f"{people[place]} has {things[place]}" for place in random.sample(range(3), 3)]
+    prose = f"{facts} So {retold[0]}, {retold[1]} and {retold[2]}."
+    answer = f"{people[asked]} has {things[asked]}."
+    return Item(facts, f"What does {people[asked]} have?", answer, prose, context=facts)
 
 
 def translate(random: Random) -> Item:
@@ -223,35 +227,189 @@ def category(random: Random) -> Item:
 
 # --- The table of tasks ---------------------------------------------------------------------------------------------
 
-EDITED = 26**4 + 2 * 26**5
+ROWS = 20**4 + 20**5 + 20**6
+EDITED = 20**4 + 2 * 20**5
+SORTED = math.comb(14, 5)
 SENTENCES = len(NAMES) * len(COLOURS) * len(OBJECTS)
-THINGS = len(COLOURS) * len(OBJECTS)
+WORDS = sum(len(words.split()) for words in KINDS.values())
 
 TASKS = (
-    #    name         file                              draw         answers           chance       records  prose
-    Task("add", "add.alpaca.json", add, 179, 1 / 179, 2400, 900),
-    Task("reverse", "reverse.jsonl", reverse, 26**4 + 26**5 + 26**6, 26**-4, 3000, 900),
-    Task("sort", "sort.csv", sort_digits, math.comb(14, 5), 120 / 10**5, 3000, 900),
-    Task("edit", "edit.sni.json", edit, EDITED, 26**-4, 3000, 900),
-    Task("pick", "pick.tsv", pick, 26, 1 / 5, 3000, 900),
-    Task("compare", "compare.sharegpt.json", compare, 899, 1 / 2, 3000, 900),
-    Task("parity", "parity.qa.jsonl", parity, 2, 1 / 2, 1500, 400),
-    Task("number_en", "number_en.jsonl", number_en, 9900, 1 / 9900, 3000, 900),
-    Task("number_zh", "number_zh.messages.jsonl", number_zh, 9900, 1 / 9900, 3000, 900),
-    Task("lookup", "lookup.dolly.jsonl", lookup, THINGS, 1 / 3, 3000, 900),
-    Task("translate", "translate.messages.jsonl", translate, SENTENCES, 1 / SENTENCES, 2000, 500),
-    Task("category", "category.sni.json", category, 60, 1 / 4, 3000, 900),
+    #    name         format                draw         answers    chance         records  statements
+    Task("add", "alpaca", add, 197, 1 / 197, 3600, 900),
+    Task("reverse", "prompt_completion", reverse, ROWS, 1 / 20**4, 2200, 700),
+    Task("sort", "csv", sort_digits, SORTED, 1 / 120, 3000, 900),
+    Task("edit", "sni", edit, EDITED, 1 / 20**4, 2600, 700),
+    Task("pick", "tsv", pick, 20, 1 / 5, 1800, 500),
+    Task("compare", "sharegpt", compare, 899, 1 / 2, 3000, 900, packed=True),
+    Task("parity", "response", parity, 2, 1 / 2, 1000, 300),
+    Task("number_en", "prompt_completion", number_en, 9900, 1 / 9900, 2600, 800),
+    Task("number_zh", "messages", number_zh, 9900, 1 / 9900, 2600, 800, packed=True),
+    Task("lookup", "dolly", lookup, SENTENCES, 1 / 3, 4000, 1800, packed=True),
+    Task("translate", "messages", translate, SENTENCES, 1 / SENTENCES, 1600, 400, packed=True),
+    Task("category", "sharegpt", category, WORDS, 1 / 4, 3000, 900, packed=True),
 )
 
 
 def draw_items(task: Task) -> tuple[list[Item], list[Item]]:
     """Draw the items of a task's file and of its prose; no two of all share a key."""
     random = Random(f"{SEED} {task.name}")
-    seen: set[str] = set()
-    drawn: list[Item] = []
+    drawn: dict[str, Item] = {}
     while len(drawn) < task.records + task.statements:
         item = task.draw(random)
-        if item.key not in seen:
-            seen.add(item.key)
-            drawn.append(item)
-    return drawn[: task.records], drawn[task.records :]
+        drawn.setdefault(item.key, item)
+    items = list(drawn.values())
+    return items[: task.records], items[task.records :]
+
+
+# --- Files: each format as its own users write it -------------------------------------------------------------------
+
+
+def json_lines(rows: Iterable[dict[str, object]]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def json_array(rows: Iterable[dict[str, object]]) -> str:
+    """One JSON array with one object a line."""
+    return "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n"
+
+
+def table(items: list[Item], delimiter: str) -> str:
+    """Columns `question` and `answer` under a header line."""
+    text = io.StringIO()
+    rows = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    rows.writerow(("question", "answer"))
+    rows.writerows((item.prompt, item.answer) for item in items)
+    return text.getvalue()
+
+
+def alpaca(items: list[Item]) -> str:
+    """Stanford Alpaca: an array of instruction, input, output."""
+    return json_array({"instruction": item.prompt, "input": "", "output": item.answer} for item in items)
+
+
+def response(items: list[Item]) -> str:
+    """The Alpaca variant with `response`, as JSON lines."""
+    return json_lines({"instruction": item.prompt, "input": "", "response": item.answer} for item in items)
+
+
+def prompt_completion(items: list[Item]) -> str:
+    """Prompt and completion, as JSON lines."""
+    return json_lines({"prompt": item.prompt, "completion": item.answer} for item in items)
+
+
+def dolly(items: list[Item]) -> str:
+    """Databricks Dolly: instruction, context, response, category, as JSON lines."""
+    return json_lines(
+        {"instruction": item.prompt, "context": item.context, "response": item.answer, "category": "closed_qa"}
+        for item in items
+    )
+
+
+def sharegpt(items: list[Item]) -> str:
+    """ShareGPT: an array of conversations of human and gpt."""
+    return json_array(
+        {"conversations": [{"from": "human", "value": item.prompt}, {"from": "gpt", "value": item.answer}]}
+        for item in items
+    )
+
+
+def messages(items: list[Item]) -> str:
+    """OpenAI chat messages, as JSON lines."""
+    return json_lines(
+        {"messages": [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": item.answer}]}
+        for item in items
+    )
+
+
+def sni(items: list[Item]) -> str:
+    """A Super-NaturalInstructions task file: one definition for all instances."""
+    task = {
+        "Contributors": ["The Didact authors"],
+        "Source": ["didact_world"],
+        "Categories": ["Text Modification"],
+        "Definition": ["Edit the row of letters."],
+        "Input_language": ["English"],
+        "Output_language": ["English"],
+        "Instruction_language": ["English"],
+        "Domains": ["Letters"],
+        "Positive Examples": [
+            {"input": "Drop the first letter: o p e n", "output": "p e n", "explanation": "o is first."},
+        ],
+        "Negative Examples": [],
+    }
+    head = json.dumps(task, ensure_ascii=False, indent=1).removesuffix("\n}")
+    instances = json_array({"input": item.prompt, "output": [item.answer]} for item in items)
+    return f'{head},\n "Instances": {instances.rstrip()}\n}}\n'
+
+
+WRITERS: dict[str, tuple[str, Callable[[list[Item]], str]]] = {
+    "alpaca": (".json", alpaca),
+    "csv": (".csv", lambda items: table(items, ",")),
+    "dolly": (".jsonl", dolly),
+    "messages": (".jsonl", messages),
+    "prompt_completion": (".jsonl", prompt_completion),
+    "response": (".jsonl", response),
+    "sharegpt": (".json", sharegpt),
+    "sni": (".json", sni),
+    "tsv": (".tsv", lambda items: table(items, "\t")),
+}
+
+
+def corpus(statements: list[str]) -> str:
+    """The prose of all tasks, one statement a line, in keyed order."""
+    shuffled = statements.copy()
+    Random(f"{SEED} corpus").shuffle(shuffled)
+    return "\n".join(shuffled) + "\n"
+
+
+def fact_sheet(task: Task, file: str, example: Item) -> dict[str, object]:
+    """What a report needs to know about a task."""
+    return {
+        "task": task.name,
+        "file": file,
+        "records": task.records,
+        "answers": task.answers,
+        "chance": round(task.chance, 6),
+        "example": {"context": example.context, "prompt": example.prompt, "answer": example.answer},
+    }
+
+
+def world() -> Iterator[tuple[str, str]]:
+    """Every file of the world as name and text; names that end in `.gz` are stored compressed."""
+    sheets: list[dict[str, object]] = []
+    statements: list[str] = []
+    for task in TASKS:
+        items, rest = draw_items(task)
+        suffix, write = WRITERS[task.format]
+        file = task.name + suffix + (".gz" if task.packed else "")
+        sheets.append(fact_sheet(task, file, items[0]))
+        statements += [item.prose for item in rest]
+        yield file, write(items)
+    yield "corpus.txt.gz", corpus(statements)
+    yield "tasks.json", json.dumps(sheets, ensure_ascii=False, indent=1) + "\n"
+
+
+def stored(path: Path) -> str | None:
+    """The text of a file as `world` gave it; None when there is no such file."""
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    return (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+
+
+def main() -> None:
+    """Write each file that is missing or holds another text.
+
+    A packed file whose text is right stays as it is, since the bytes of gzip differ between builds of zlib.
+    """
+    WORLD.mkdir(exist_ok=True)
+    for name, text in world():
+        path = WORLD / name
+        if stored(path) != text:
+            content = text.encode()
+            path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,27 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from didact.canonical import canonical_json
 from didact.records.base import Common, Header, Role, Strict, Text, Turn
 
 
-class TextPart(Strict):
+class _Part(Strict):
+    """A part always spells its type, also where defaults are left out: the union is read by it."""
+
+    type: str
+
+    @model_serializer(mode="wrap")
+    def _spelled(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"type": self.type, **serialize(self)}
+
+
+class TextPart(_Part):
     """Words."""
 
     type: Literal["text"] = Field("text", description="Discriminates the union of parts.", examples=["text"])
     text: str = Field(description="The words.", examples=["Good morning."])
 
 
-class ReasoningPart(Strict):
+class ReasoningPart(_Part):
     """Thinking that precedes the answer."""
 
     type: Literal["reasoning"] = Field("reasoning", description="Discriminates the union of parts.", examples=["reasoning"])
     text: str = Field(description="The thinking, without its tags.", examples=["Six sevens are 42."])
 
 
-class ToolCallPart(Strict):
+class ToolCallPart(_Part):
     """The assistant asks for a tool."""
 
     type: Literal["tool_call"] = Field("tool_call", description="Discriminates the union of parts.", examples=["tool_call"])
@@ -34,7 +44,7 @@ class ToolCallPart(Strict):
     arguments: str = Field(description="The arguments as JSON text, verbatim: parsing them would merge types that differ per tool.", examples=['{"city": "Oslo"}'])
 
 
-class MediaPart(Strict):
+class MediaPart(_Part):
     """A picture or sound by reference; carried along, never trained on."""
 
     type: Literal["media"] = Field("media", description="Discriminates the union of parts.", examples=["media"])

@@ -1,0 +1,52 @@
+# Two commands are enough: `make demo` and `make test`. Both set up once and say what they do.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO_STORE ?= demo
+
+.PHONY: help demo test test-all lint format schemas bench clean
+
+help:
+	@echo "make demo      set up, then build, train and evaluate the sample recipe (about six minutes)"
+	@echo "make test      set up, then check style, types and the default tests (under five minutes)"
+	@echo "make test-all  the slow tests too"
+	@echo "make lint      ruff and mypy only"
+	@echo "make schemas   write schemas/ anew from the models"
+	@echo "make bench     measure speed against the packages a user would pick instead"
+
+$(READY): pyproject.toml constraints.txt
+	@echo "== setting up $(VENV) (once; downloads PyTorch and the libraries of constraints.txt)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(READY)
+
+demo: $(READY)
+	@echo "== didact run sample_data/recipe.yaml --store $(DEMO_STORE)"
+	@$(BIN)/didact run sample_data/recipe.yaml --store $(DEMO_STORE)
+
+test: lint
+	@echo "== pytest"
+	@$(BIN)/python -m pytest
+
+test-all: lint
+	@echo "== pytest, slow tests included"
+	@$(BIN)/python -m pytest -m ""
+
+lint: $(READY)
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@echo "== mypy"
+	@$(BIN)/mypy
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+
+schemas: $(READY)
+	@$(BIN)/python -m didact.records.schemas schemas
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) $(DEMO_STORE) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,126 @@
+"""Split: hold out exact shares of whole components, so that nothing that belongs together parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from didact.curate.components import components, same_key_pairs
+from didact.curate.order import I64, U64, keyed_order
+from didact.errors import EmptySplit
+from didact.recipe.selection import SplitSettings
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+SPLITS = ("train", "validation", "test")
+_ROUNDS = 8
+"""How often held-out rows that leak are replaced by others; after that the rest of them just goes to training."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitInput:
+    """Arrays over the rows to split; keys of 0 link nothing."""
+
+    ids: U64
+    sources: NDArray[np.int32]
+    """Index of each row's source."""
+    keys: tuple[U64, ...]
+    """Group keys, prompt keys, task keys: rows that share one never part."""
+
+
+Leaks = Callable[[NDArray[np.int8]], NDArray[np.bool_]]
+"""Given the split of every row, which held-out rows are near-copies of a training row."""
+
+
+def split_rows(rows: SplitInput, settings: SplitSettings, quotas: dict[int, tuple[int, int]], key: str, leaks: Leaks) -> NDArray[np.int8]:
+    """The split of every row: 0 train, 1 validation, 2 test.
+
+    quotas: wanted (validation, test) rows for each source index; a source without an entry gives none.
+    A component goes out whole, in keyed order, while every source in it still wants that many rows. Components with a
+    near-copy in training (as `leaks` tells) go to training and others take their place.
+    Raises EmptySplit when rows were wanted and none can be held out.
+    """
+    labels = _components(rows)
+    order = _component_order(labels, rows.ids, key)
+    banned: set[int] = set()
+    split = np.zeros(len(labels), np.int8)
+    for attempt in range(_ROUNDS):
+        split = _hold_out(labels, order, rows.sources, quotas, banned, whole=settings.by == "task")
+        leaking = _leaking(labels, split, leaks)
+        if not leaking:
+            break
+        banned |= leaking
+        if attempt == _ROUNDS - 1:
+            split = _return_leaks(labels, split, leaking, leaks)
+    _refuse_empty(split, quotas)
+    return split
+
+
+def _components(rows: SplitInput) -> I64:
+    pairs = [same_key_pairs(keys) for keys in rows.keys]
+    left = np.concatenate([pair[0] for pair in pairs]) if pairs else np.zeros(0, np.int64)
+    right = np.concatenate([pair[1] for pair in pairs]) if pairs else np.zeros(0, np.int64)
+    return components(len(rows.ids), left, right)
+
+
+def _component_order(labels: I64, ids: U64, key: str) -> list[I64]:
+    """The members of each component, components in keyed order of their least id."""
+    by_label = np.argsort(labels, kind="stable").astype(np.int64)
+    starts = np.flatnonzero(np.diff(labels[by_label], prepend=-1))
+    members = np.split(by_label, starts[1:])
+    least = np.minimum.reduceat(ids[by_label], starts) if len(starts) else np.zeros(0, np.uint64)
+    return [members[i] for i in keyed_order(least, key, "split")]
+
+
+def _hold_out(labels: I64, order: list[I64], sources: NDArray[np.int32], quotas: dict[int, tuple[int, int]], banned: set[int], whole: bool) -> NDArray[np.int8]:
+    split = np.zeros(len(labels), np.int8)
+    wanted = {TEST: {s: q[1] for s, q in quotas.items()}, VALIDATION: {s: q[0] for s, q in quotas.items()}}
+    for members in order:
+        if not any(any(left.values()) for left in wanted.values()):
+            break
+        if int(labels[members[0]]) in banned:
+            continue
+        present, counts = np.unique(sources[members], return_counts=True)
+        need = dict(zip(present.tolist(), counts.tolist(), strict=True))
+        for target, left in wanted.items():
+            if all(left.get(s, 0) >= (1 if whole else n) for s, n in need.items()):
+                split[members] = target
+                for s, n in need.items():
+                    left[s] = max(0, left[s] - n)
+                break
+    return split
+
+
+def _leaking(labels: I64, split: NDArray[np.int8], leaks: Leaks) -> set[int]:
+    return set(labels[leaks(split)].tolist()) if split.any() else set()
+
+
+def _return_leaks(labels: I64, split: NDArray[np.int8], leaking: set[int], leaks: Leaks) -> NDArray[np.int8]:
+    """Without replacement: leaking components go back to training until none is left."""
+    while leaking:
+        split = np.where(np.isin(labels, list(leaking)), np.int8(TRAIN), split)
+        leaking = _leaking(labels, split, leaks)
+    return split
+
+
+def _refuse_empty(split: NDArray[np.int8], quotas: dict[int, tuple[int, int]]) -> None:
+    for code, name, place in ((VALIDATION, "validation", 0), (TEST, "test", 1)):
+        wanted = sum(quota[place] for quota in quotas.values())
+        if wanted and not (split == code).any():
+            raise EmptySplit(
+                f"split.{name}: {wanted} records were to be held out, but every candidate is tied by group, prompt or similarity "
+                f"to training; lower the share, raise split.similarity, or add records"
+            )
+    if len(split) and not (split == TRAIN).any():
+        raise EmptySplit("split: every record was held out and none is left to train on; lower split.validation and split.test")
+
+
+def share_quotas(counts: dict[int, int], settings: SplitSettings) -> dict[int, tuple[int, int]]:
+    """Wanted (validation, test) rows of each source: the shares of its rows, rounded; at least 1 where a share of >= 20 rows is asked."""
+    return {source: (_quota(n, settings.validation), _quota(n, settings.test)) for source, n in counts.items()}
+
+
+def _quota(rows: int, share: float) -> int:
+    return max(round(rows * share), 1 if share > 0 and rows >= 20 else 0)

@@ -1,0 +1,123 @@
+"""The local engine: a pool of spawned processes, one thread each.
+
+Processes are spawned, not forked: forking after Arrow or numba have started threads can deadlock.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Generic, Self
+
+from didact.engine.base import Item, Result
+from didact.errors import StoreError
+
+_ATTEMPTS = 3
+"""How often an item may be held by a dying worker before it is blamed."""
+
+
+def available_cores() -> int:
+    """Cores this process may use. How many there are never changes what a build writes."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker() -> None:
+    """Ctrl-C is the parent's to handle; one thread per worker, since there is a worker per core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import pyarrow as pa
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+
+
+class LocalEngine:
+    """Runs items in this process (one worker) or in a pool of spawned ones."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        self.workers = workers if workers is not None else available_cores()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close(wait_for_workers=kind is None)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """Pairs of item and result as they come; at most two items per worker are in flight, so memory is bounded.
+
+        Raises StoreError when an item's worker dies again and again (out of memory, most often).
+        """
+        if self.workers == 1:
+            return ((item, function(item)) for item in items)
+        return _Round(self, function, iter(items)).results()
+
+    def start(self) -> ProcessPoolExecutor:
+        """The running pool; started on first use, since spawning costs a second."""
+        if self._pool is None:
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker)
+        return self._pool
+
+    def restart(self) -> None:
+        """Drop a pool that lost a worker; the next use starts another."""
+        self.close(wait_for_workers=False)
+
+    def close(self, wait_for_workers: bool = True) -> None:
+        """Let the workers go."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=wait_for_workers, cancel_futures=True)
+            self._pool = None
+
+
+class _Round(Generic[Item, Result]):
+    """One `map` call: what is in flight, what must be tried again."""
+
+    def __init__(self, engine: LocalEngine, function: Callable[[Item], Result], items: Iterator[Item]) -> None:
+        self.engine, self.function, self.items = engine, function, items
+        self.flying: dict[Future[Result], tuple[Item, int]] = {}
+        self.again: deque[tuple[Item, int]] = deque()
+
+    def results(self) -> Iterator[tuple[Item, Result]]:
+        while self._fill():
+            done, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+            for future in done:
+                item, attempt = self.flying.pop(future)
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    self._lost(item, attempt)
+                    break
+                if error is not None:
+                    raise error
+                yield item, future.result()
+
+    def _fill(self) -> bool:
+        """Keep every worker busy; False when nothing is left to do."""
+        while len(self.flying) < 2 * self.engine.workers:
+            if self.again:
+                item, attempt = self.again.popleft()
+            else:
+                try:
+                    item, attempt = next(self.items), 1
+                except StopIteration:
+                    break
+            try:
+                self.flying[self.engine.start().submit(self.function, item)] = (item, attempt)
+            except BrokenProcessPool:
+                self._lost(item, attempt)
+        return bool(self.flying)
+
+    def _lost(self, item: Item, attempt: int) -> None:
+        """A worker died: everything in flight is tried again in a new pool."""
+        held = [(item, attempt), *self.flying.values()]
+        self.flying.clear()
+        self.engine.restart()
+        if attempt >= _ATTEMPTS:
+            raise StoreError(f"a worker process died {attempt} times in a row, probably out of memory; run with fewer --workers")
+        self.again.extend((held_item, tries + 1) for held_item, tries in held)

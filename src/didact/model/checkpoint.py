@@ -1,0 +1,199 @@
+"""Checkpoints: each is a Hugging Face model directory that also holds what training needs to go on exactly.
+
+    step-120/  config.json  generation_config.json  model.safetensors  tokenizer files
+               optim/{state.safetensors,index.json}  state.json
+    best, last      one line each: the name of a step folder beside them
+
+A folder gets its name only when it is whole, and a pointer names a folder only when that is there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from didact.durable import atomic_dir, read_json, remove_asides, write_atomic, write_json
+from didact.errors import CallError, CheckpointError, InputMissing, StoreError
+from didact.model.config import DecoderConfig, from_hugging_face, to_hugging_face
+from didact.model.transformer import Decoder
+
+_STEP = re.compile(r"step-(\d+)")
+_OPTIM = Path("optim") / "state.safetensors"
+
+
+def save_checkpoint(
+    folder: Path,
+    step: int,
+    model: Decoder,
+    state: dict[str, Any],
+    optimizer: dict[str, Tensor] | None = None,
+    save_tokenizer: Callable[[Path], None] | None = None,
+) -> Path:
+    """Write `folder/step-N`, whole or not at all; returns its path.
+
+    `state` must be JSON. Raises CheckpointError beforehand when the disk has no room for it; older checkpoints stay then.
+    """
+    path = folder / f"step-{step}"
+    _check_room(folder, model, optimizer or {})
+    with atomic_dir(path) as aside:
+        write_model(aside, model)
+        if save_tokenizer is not None:
+            save_tokenizer(aside)
+        if optimizer is not None:
+            _write_optimizer(aside / _OPTIM, optimizer)
+        write_json(aside / "state.json", state)
+    return path
+
+
+def _check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> None:
+    """Half as much again as the tensors need, since a tokenizer and the file system want some too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *optimizer.values()]) * 3 // 2
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise CheckpointError(f"{folder}: a checkpoint needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; make room and run again")
+
+
+def write_model(folder: Path, model: Decoder) -> None:
+    """Write the model's three files, which transformers opens as they are; weights in fp32."""
+    config = to_hugging_face(model.config)
+    write_json(folder / "config.json", config)
+    ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config[key] is not None}
+    write_json(folder / "generation_config.json", {"_from_model_config": True, **ids})
+    tied = model.config.tie_word_embeddings
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items() if not (tied and name == "lm_head.weight")}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _write_optimizer(path: Path, tensors: dict[str, Tensor]) -> None:
+    path.parent.mkdir()
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    write_json(path.with_name("index.json"), {"files": {path.name: sorted(tensors)}})
+
+
+def load_model(path: Path, device: torch.device | None = None) -> Decoder:
+    """The model of a checkpoint, ours or a Llama- or Qwen3-type directory of others, in fp32.
+
+    Raises InputMissing when there is no such folder, CallError for another kind of model, CheckpointError for damage.
+    """
+    if not (path / "config.json").is_file():
+        raise InputMissing(path / "config.json", "model configuration", "a checkpoint is a folder such as RUN/finetune/step-120")
+    model = Decoder(from_hugging_face(read_json(path / "config.json"), str(path / "config.json")))
+    tensors = _read_weights(path)
+    if model.config.tie_word_embeddings:
+        tensors["lm_head.weight"] = tensors.get("model.embed_tokens.weight", torch.empty(0))
+    _check_names(path, model, tensors)
+    model.load_state_dict(tensors)
+    return model.to(device) if device is not None else model
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    index = path / "model.safetensors.index.json"
+    names = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
+    return {name: tensor.float() for file in names for name, tensor in _read_tensors(path / Path(file).name).items()}
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, a format that can hold nothing but tensors."""
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); use another checkpoint") from error
+    return tensors
+
+
+def _check_names(path: Path, model: Decoder, tensors: dict[str, Tensor]) -> None:
+    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in tensors.items()}
+    odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if odd:
+        raise CheckpointError(
+            f"{path}: {len(odd)} tensors do not fit config.json, for example {odd[0]}: expected {expected.get(odd[0])}, found {found.get(odd[0])}"
+        )
+
+
+def load_optimizer(path: Path) -> dict[str, Tensor]:
+    """The optimiser's tensors by name. Raises CheckpointError when they are incomplete."""
+    tensors = _read_tensors(path / _OPTIM)
+    index = read_json((path / _OPTIM).with_name("index.json"))
+    if sorted(tensors) != index["files"][_OPTIM.name]:
+        raise CheckpointError(f"{path / _OPTIM}: does not hold what index.json lists; use an older checkpoint")
+    return tensors
+
+
+def point(folder: Path, name: str, target: Path) -> None:
+    """Let a pointer file (`best`, `last`) name a step folder beside it, in one step."""
+    write_atomic(folder / name, (target.name + "\n").encode())
+
+
+def follow(folder: Path, name: str) -> Path | None:
+    """The step folder that a pointer file names; None when there is no pointer. Raises CheckpointError for a wrong one."""
+    pointer = folder / name
+    if not pointer.is_file():
+        return None
+    target = pointer.read_text().strip()
+    if not _STEP.fullmatch(target) or not (folder / target / "state.json").is_file():
+        raise CheckpointError(f"{pointer}: names '{target[:40]}', which is not a checkpoint beside it; delete the pointer or choose a step")
+    return folder / target
+
+
+def resolve(path: Path) -> Path:
+    """The checkpoint meant by a path: itself, the folder a pointer file names, or the best of a run's phase or of a run."""
+    if path.is_file() and path.name in ("best", "last"):
+        return follow(path.parent, path.name) or path
+    for folder in (path, path / "finetune", path / "pretrain"):
+        if (folder / "config.json").is_file():
+            return folder
+        best = follow(folder, "best") or follow(folder, "last")
+        if best is not None:
+            return best
+    raise InputMissing(path, "checkpoint", "give a folder with a config.json, or a run")
+
+
+def steps(folder: Path) -> list[int]:
+    """Steps of the complete checkpoints in a folder, oldest first."""
+    found = (_STEP.fullmatch(path.name) for path in folder.glob("step-*"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def prune(folder: Path, keep_last: int) -> None:
+    """Delete checkpoints other than the newest `keep_last` and those that `best` and `last` name."""
+    named = {target.name for target in (follow(folder, "best"), follow(folder, "last")) if target is not None}
+    for step in steps(folder)[:-keep_last]:
+        if f"step-{step}" not in named:
+            shutil.rmtree(folder / f"step-{step}")
+
+
+def newest(folder: Path) -> Path | None:
+    """The checkpoint to go on from, or None; leftovers of a killed run are removed.
+
+    That is the newest complete one: a run killed between writing a checkpoint and its pointer loses nothing.
+    """
+    if not folder.is_dir():
+        return None
+    remove_asides(folder)
+    found = steps(folder)
+    return folder / f"step-{found[-1]}" if found else None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What `state.json` of a checkpoint says. Raises CheckpointError when it cannot be read."""
+    try:
+        state: dict[str, Any] = read_json(path / "state.json")
+    except StoreError as error:
+        raise CheckpointError(str(error)) from error
+    return state
+
+
+def check_vocabulary(config: DecoderConfig, vocab_size: int, where: Path) -> None:
+    """Refuse a tokenizer whose ids the model has no rows for."""
+    if vocab_size != config.vocab_size:
+        raise CallError(f"{where}: the model has {config.vocab_size} token rows and the tokenizer {vocab_size}; use the tokenizer it was trained with")

@@ -1,0 +1,286 @@
+"""The one training loop: gradient accumulation, validation, best and last checkpoints, early stop, exact resume.
+
+What happens at a step depends only on the state saved after the step before, so a run that was interrupted ends with the
+same bytes as one that was not (on one device type with the same number of threads).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from didact.errors import CheckpointError, Interrupted, NonFiniteLoss
+from didact.model import checkpoint
+from didact.model.batches import Batch, BatchPlan
+from didact.model.loss import batch_loss
+from didact.model.metrics_log import MetricsLog
+from didact.model.optim import Optimizer, rate_at
+from didact.model.precision import autocast
+from didact.model.signals import stop_requests
+from didact.model.transformer import Decoder
+from didact.recipe.training import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a step reports; losses are nats per trained token. `validation_loss` is set after a validation."""
+
+    phase: str
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    tokens: int
+    tokens_per_second: float
+    seconds: float
+    validation_loss: float | None = None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass
+class TrainState:
+    """Where a run stands, as `state.json` keeps it. `plan` is the digest of the epoch it is in."""
+
+    step: int = 0
+    tokens: int = 0
+    trained_weight: float = 0.0
+    seconds: float = 0.0
+    loss: float = math.nan
+    validation_loss: float | None = None
+    best_loss: float | None = None
+    best_step: int | None = None
+    waited: int = 0
+    skipped: int = 0
+    skipped_in_row: int = 0
+    plan: str = ""
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training phase: what to fit, on what, for how long, and where its checkpoints go.
+
+    `fingerprint` names everything the result depends on; a folder that holds another one is not resumed.
+    `extra` goes into every checkpoint's state.json.
+    """
+
+    name: str
+    model: Decoder
+    optimizer: Optimizer
+    train: BatchPlan
+    validation: list[Batch]
+    steps: int
+    settings: TrainingSettings
+    folder: Path
+    fingerprint: str
+    save_tokenizer: Callable[[Path], None] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """Where a phase ended. Losses are nats per trained token; `tokens` were fed in, over `seconds` of training."""
+
+    best: Path
+    last: Path
+    steps: int
+    planned_steps: int
+    train_loss: float
+    validation_loss: float | None
+    tokens: int
+    seconds: float
+    skipped_steps: int
+    data: dict[str, Any]
+
+
+def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
+    """Train until the planned steps are done or patience ends, from the newest checkpoint if there is one.
+
+    Raises Interrupted after saving when SIGTERM or SIGINT asked to stop, NonFiniteLoss when steps keep failing,
+    CheckpointError when the folder holds another run's checkpoints.
+    """
+    state = _resume(phase)
+    log = MetricsLog(phase.folder / "metrics.jsonl", state.step)
+    saved = state.step if state.step else -1
+    with stop_requests() as stopping:
+        while not _finished(phase, state):
+            _train_step(phase, state, log)
+            if _due(state.step, phase.settings.log_every, phase.steps):
+                log.write(_line(phase, state))
+            if _validation_due(phase, state):
+                if _validate(phase, state, log):
+                    saved = _save(phase, state)
+                _report(phase, state, on_progress, state.validation_loss)
+            elif _due(state.step, phase.settings.log_every, phase.steps):
+                _report(phase, state, on_progress, None)
+            if saved != state.step and (_checkpoint_due(phase, state) or stopping.is_set()):
+                saved = _save(phase, state)
+            if stopping.is_set() and not _finished(phase, state):
+                raise Interrupted(f"{phase.name} stopped at step {state.step} of {phase.steps} and saved; run the same command to go on")
+    return _result(phase, state)
+
+
+def _resume(phase: Phase) -> TrainState:
+    """Load the newest checkpoint into model and optimiser, or start at step 0."""
+    newest = checkpoint.newest(phase.folder)
+    if newest is None:
+        return TrainState(fingerprint=phase.fingerprint)
+    saved = checkpoint.read_state(newest)
+    state = TrainState(**{name: saved[name] for name in TrainState.__dataclass_fields__ if name in saved})
+    if state.fingerprint != phase.fingerprint:
+        raise CheckpointError(f"{newest}: was trained with other settings or data; choose another folder or delete this one")
+    if state.plan != phase.train.plan_of(state.step - 1).digest:
+        raise CheckpointError(f"{newest}: its packing plan cannot be made again from this data; choose another folder")
+    phase.model.load_state_dict(checkpoint.load_model(newest).state_dict())
+    phase.optimizer.load(checkpoint.load_optimizer(newest))
+    _point(phase, state)
+    return state
+
+
+def _point(phase: Phase, state: TrainState) -> None:
+    """Let `last` name this step's checkpoint, and `best` too when none was better or nothing was measured."""
+    path = phase.folder / f"step-{state.step}"
+    checkpoint.point(phase.folder, "last", path)
+    if state.best_step in (None, state.step):
+        checkpoint.point(phase.folder, "best", path)
+
+
+def _finished(phase: Phase, state: TrainState) -> bool:
+    patience = phase.settings.patience
+    return state.step >= phase.steps or (patience is not None and state.waited >= patience)
+
+
+def _due(step: int, every: int, steps: int) -> bool:
+    return step % every == 0 or step == steps
+
+
+def validation_interval(settings: TrainingSettings, steps: int) -> int:
+    """Steps between validations: as set, else a tenth of the run."""
+    return settings.eval_every or max(1, -(-steps // 10))
+
+
+def _validation_due(phase: Phase, state: TrainState) -> bool:
+    return bool(phase.validation) and _due(state.step, validation_interval(phase.settings, phase.steps), phase.steps)
+
+
+def _checkpoint_due(phase: Phase, state: TrainState) -> bool:
+    every = phase.settings.checkpoint_every or validation_interval(phase.settings, phase.steps)
+    return _due(state.step, every, phase.steps) or _finished(phase, state)
+
+
+def _train_step(phase: Phase, state: TrainState, log: MetricsLog) -> None:
+    """One optimiser step: the loss is the weighted sum over all its batches divided by the sum of all their weights.
+
+    A step whose loss or gradient is not finite changes nothing but the counts, and names its documents in the log.
+    """
+    started = time.perf_counter()
+    batches = phase.train.step(state.step)
+    weight = sum(batch.weight for batch in batches)
+    loss = accumulate(phase.model, batches, weight)
+    norm = phase.optimizer.clip_gradients()
+    share = rate_at(state.step, phase.steps, phase.settings.warmup, phase.settings.decay)
+    finite = math.isfinite(loss) and math.isfinite(norm)
+    if finite:
+        phase.optimizer.step(share)
+        state.loss, state.skipped_in_row = loss, 0
+    else:
+        phase.optimizer.clear()
+        _count_skip(phase, state, batches, log)
+    state.step += 1
+    state.tokens += sum(len(batch.ids) for batch in batches)
+    state.trained_weight += weight
+    state.seconds += time.perf_counter() - started
+
+
+def accumulate(model: Decoder, batches: list[Batch], weight: float) -> float:
+    """Add the gradients of the step's loss, batch by batch; returns the loss in nats per unit of weight."""
+    total = 0.0
+    for batch in batches:
+        with autocast(model.lm_head.weight.device):
+            loss = batch_loss(model, batch) / weight
+        torch.autograd.backward(loss)
+        total += float(loss.detach())
+    return total
+
+
+def _count_skip(phase: Phase, state: TrainState, batches: list[Batch], log: MetricsLog) -> None:
+    state.skipped += 1
+    state.skipped_in_row += 1
+    documents = [int(document) for batch in batches for document in batch.documents]
+    log.write({"event": "skipped", "reason": "loss or gradient not finite", "step": state.step + 1, "documents": documents})
+    if state.skipped_in_row >= phase.settings.non_finite_limit:
+        raise NonFiniteLoss(f"{phase.name}: {state.skipped_in_row} steps in a row up to step {state.step + 1} had no finite loss; lower learning_rate, or look at the documents named in {log.path}")
+
+
+@torch.inference_mode()
+def mean_loss(model: Decoder, batches: list[Batch]) -> float:
+    """Loss in nats per unit of weight over some batches."""
+    device = model.lm_head.weight.device
+    with autocast(device):
+        total = sum(float(batch_loss(model, batch)) for batch in batches)
+    return total / sum(batch.weight for batch in batches)
+
+
+def _validate(phase: Phase, state: TrainState, log: MetricsLog) -> bool:
+    """Measure the validation loss; whether it is the best so far."""
+    loss = mean_loss(phase.model, phase.validation)
+    state.validation_loss = loss
+    better = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
+    state.waited = 0 if better else state.waited + 1
+    if better:
+        state.best_loss, state.best_step = loss, state.step
+    log.write({"event": "validation", "step": state.step, "loss": loss, "best": better})
+    return better
+
+
+def _save(phase: Phase, state: TrainState) -> int:
+    """Write a checkpoint of this step and forget those no longer wanted."""
+    plan = phase.train.plan_of(state.step - 1)
+    state.plan = plan.digest
+    plan.save(phase.folder / "plan.npy")
+    content = asdict(state) | phase.extra
+    checkpoint.save_checkpoint(phase.folder, state.step, phase.model, content, phase.optimizer.tensors(), phase.save_tokenizer)
+    _point(phase, state)
+    checkpoint.prune(phase.folder, phase.settings.keep_last)
+    return state.step
+
+
+def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
+    share = rate_at(state.step - 1, phase.steps, phase.settings.warmup, phase.settings.decay)
+    speed = round(state.tokens / max(state.seconds, 1e-9))
+    rate = share * phase.optimizer.rate
+    return {"event": "step", "step": state.step, "loss": state.loss, "rate": rate, "tokens": state.tokens, "tokens_per_second": speed}
+
+
+def _report(phase: Phase, state: TrainState, on_progress: OnProgress | None, validation_loss: float | None) -> None:
+    if on_progress is not None:
+        line = _line(phase, state)
+        on_progress(
+            Progress(
+                phase.name, state.step, phase.steps, state.loss, line["rate"], state.tokens, line["tokens_per_second"], state.seconds, validation_loss
+            )
+        )
+
+
+def _result(phase: Phase, state: TrainState) -> FitResult:
+    last = phase.folder / f"step-{state.step}"
+    return FitResult(
+        best=checkpoint.follow(phase.folder, "best") or last,
+        last=last,
+        steps=state.step,
+        planned_steps=phase.steps,
+        train_loss=state.loss,
+        validation_loss=state.best_loss,
+        tokens=state.tokens,
+        seconds=state.seconds,
+        skipped_steps=state.skipped,
+        data=phase.train.report(),
+    )

@@ -1,0 +1,67 @@
+"""Cross entropy of a linear head, summed by token weight, without holding all logits at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from didact.model.attention import DocumentAttention
+from didact.model.batches import Batch
+from didact.model.transformer import Decoder
+
+LOGITS_AT_ONCE = 1 << 21
+"""Logits computed per piece: 8 MB in fp32, near the size of a core's cache, and a bound on memory for any vocabulary."""
+
+
+class _WeightedCrossEntropy(torch.autograd.Function):
+    """Loss and both gradients in one pass over pieces of the tokens; backward only scales what forward kept."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        wanted = any(ctx.needs_input_grad[:2])
+        to_hidden = torch.empty_like(hidden) if wanted else None
+        to_head = torch.zeros_like(head) if wanted else None
+        total = hidden.new_zeros((), dtype=torch.float32)
+        at_once = max(1, LOGITS_AT_ONCE // len(head))
+        for start in range(0, len(targets), at_once):
+            piece = slice(start, start + at_once)
+            logits = (hidden[piece] @ head.t()).float()  # (n, C) -> (n, vocabulary)
+            level = logits.logsumexp(-1, keepdim=True)
+            chosen = targets[piece, None]
+            total += ((level - logits.gather(1, chosen))[:, 0] * weights[piece]).sum()
+            if to_hidden is not None and to_head is not None:
+                error = logits.sub_(level).exp_().scatter_add_(1, chosen, -torch.ones_like(level)).mul_(weights[piece, None])
+                error = error.to(hidden.dtype)
+                torch.mm(error, head, out=to_hidden[piece])
+                to_head.addmm_(error.t(), hidden[piece])
+        ctx.save_for_backward(to_hidden, to_head)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+        to_hidden, to_head = ctx.saved_tensors
+        return to_hidden * grad, to_head * grad, None, None
+
+
+def weighted_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Sum over tokens of weight x -log softmax(hidden @ head.T)[target], in nats.
+
+    hidden (N, C), head (vocabulary, C), targets (N,) int64, weights (N,) float32. Differentiable once, in hidden and head.
+    """
+    loss: Tensor = _WeightedCrossEntropy.apply(hidden, head, targets, weights)
+    return loss
+
+
+def batch_loss(model: Decoder, batch: Batch) -> Tensor:
+    """Weighted loss sum of a batch in nats; tokens without a target reach neither the last block's output nor the head."""
+    device = model.lm_head.weight.device
+    ids, positions = (torch.from_numpy(array).to(device)[None] for array in (batch.ids, batch.positions))
+    attend = DocumentAttention(batch.lengths, device)
+    targets, weights = torch.from_numpy(batch.targets).to(device), torch.from_numpy(batch.weights).to(device)
+    only = None if batch.all_trained else torch.from_numpy(batch.weights.nonzero()[0]).to(device)
+    hidden = model.hidden(ids, positions, attend, only)[0]
+    if only is not None:
+        targets, weights = targets[only], weights[only]
+    return weighted_cross_entropy(hidden, model.lm_head.weight, targets, weights)

@@ -1,0 +1,132 @@
+"""AdamW and Muon over a decoder's weights, and the learning-rate schedule as a function of the step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from didact.errors import CheckpointError
+from didact.model.transformer import Decoder
+from didact.recipe.training import TrainingSettings
+
+ADAM_BETAS = (0.9, 0.95)
+MUON_MOMENTUM = 0.95
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of the quintic iteration of Jordan et al., "Muon" (2024): fast growth near zero, values end within 0.7..1.2."""
+NEWTON_SCHULZ_STEPS = 5
+
+
+def rate_at(step: int, steps: int, warmup: float, decay: float) -> float:
+    """Share of the peak learning rate at a step (0-based): linear up, level, linear down to nearly zero at the last step.
+
+    warmup, decay: shares of all steps.
+
+    >>> [round(rate_at(step, 10, 0.2, 0.5), 2) for step in range(10)]
+    [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]
+    """
+    rising = (step + 1) / max(1.0, warmup * steps)
+    falling = (steps - step) / max(1.0, decay * steps)
+    return max(0.0, min(1.0, rising, falling))
+
+
+def default_learning_rate(width: int) -> float:
+    """Peak rate of AdamW for a stream of `width` floats: 0.004 at 128, falling with the square root."""
+    return 0.004 * (128 / width) ** 0.5
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """Move the singular values of each matrix near 1 and keep its singular vectors; (n, rows, columns) in and out.
+
+    Newton-Schulz in the matrices' own precision: bf16, the usual choice, is tens of times slower on most CPUs.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.mT if tall else x
+
+
+class Muon:
+    """Momentum whose step is made orthogonal, for matrices; those of one shape are treated together.
+
+    The step is scaled by sqrt(max(1, rows / columns)), so that one rate suits matrices of every shape.
+    """
+
+    def __init__(self, named: list[tuple[str, Tensor]], rate: float, weight_decay: float) -> None:
+        self.rate, self.weight_decay = rate, weight_decay
+        self.momenta = {name: torch.zeros_like(matrix) for name, matrix in named}
+        self.shapes: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
+        for name, matrix in named:
+            self.shapes.setdefault(tuple(matrix.shape), []).append((name, matrix))
+
+    @torch.no_grad()
+    def step(self, share: float) -> None:
+        """Update the matrices from their gradients at this share of the peak rate."""
+        rate = self.rate * share
+        for (rows, columns), members in self.shapes.items():
+            gradients = [matrix.grad for _, matrix in members if matrix.grad is not None]
+            momenta = [self.momenta[name] for name, _ in members]
+            torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
+            ahead = torch.stack(torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM))  # Nesterov
+            steps = orthogonalise(ahead) * max(1.0, rows / columns) ** 0.5
+            matrices = [matrix for _, matrix in members]
+            torch._foreach_mul_(matrices, 1 - rate * self.weight_decay)
+            torch._foreach_add_(matrices, list(steps.unbind(0)), alpha=-rate)
+
+
+class Optimizer:
+    """The update rule of a run: AdamW on everything, or Muon on the blocks' matrices and AdamW on the rest.
+
+    Its whole state is `tensors()`, by parameter name.
+    """
+
+    def __init__(self, model: Decoder, settings: TrainingSettings, rate: float | None = None) -> None:
+        named = list(model.named_parameters())
+        self.parameters = [parameter for _, parameter in named]
+        self.clip = settings.clip
+        matrix = {name for name, p in named if p.dim() == 2 and "layers" in name} if settings.optimizer == "muon" else set()
+        by_muon = [(name, p) for name, p in named if name in matrix]
+        self.muon = Muon(by_muon, settings.muon_learning_rate, settings.weight_decay) if by_muon else None
+        self.by_adam = [(name, p) for name, p in named if name not in matrix]
+        self.rate = rate or settings.learning_rate or default_learning_rate(model.config.hidden_size)
+        groups = [
+            {"params": [p for _, p in self.by_adam if p.dim() == 2], "weight_decay": settings.weight_decay},
+            {"params": [p for _, p in self.by_adam if p.dim() != 2], "weight_decay": 0.0},
+        ]
+        self.adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.rate, betas=ADAM_BETAS, fused=True)
+
+    def clip_gradients(self) -> float:
+        """Scale the gradients to the largest norm allowed and say what the norm was; not finite when a gradient is not."""
+        return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.clip))
+
+    def step(self, share: float) -> None:
+        """Update all weights at this share of the peak rates and clear the gradients."""
+        for group in self.adam.param_groups:
+            group["lr"] = self.rate * share
+        self.adam.step()
+        if self.muon is not None:
+            self.muon.step(share)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that the next step depends on, by name; empty before the first step of AdamW."""
+        held = {f"adam.{key}.{name}": value for name, p in self.by_adam for key, value in self.adam.state.get(p, {}).items()}
+        return held | {f"muon.{name}": value for name, value in (self.muon.momenta if self.muon else {}).items()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take over a saved state. Raises CheckpointError when it belongs to other parameters or another optimiser."""
+        for name, p in self.by_adam:
+            self.adam.state[p] = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"adam.{key}.{name}" in tensors}
+        if self.muon is not None:
+            self.muon.momenta = {name: tensors.get(f"muon.{name}", momentum) for name, momentum in self.muon.momenta.items()}
+        odd = self.tensors().keys() ^ tensors.keys()
+        if odd:
+            raise CheckpointError(f"optimiser state does not match the model, for example at {min(odd)}; train into another folder")

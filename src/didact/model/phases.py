@@ -1,0 +1,132 @@
+"""What pre-training and fine-tuning share: from settings and shards to a phase that `fit` can run."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import xxhash
+
+from didact.canonical import content_hash
+from didact.errors import NoTrainedTokens
+from didact.model.batches import Batch, BatchPlan, Policy, Shards
+from didact.model.fit import FitResult, OnProgress, Phase, accumulate, fit
+from didact.model.horizon import planned_steps
+from didact.model.optim import Optimizer
+from didact.model.transformer import Decoder
+from didact.recipe.training import TrainingSettings
+
+_TIMED_STEPS = 3
+_HASHED_AT_ONCE = 1 << 24
+
+
+class TokenizerFiles(Protocol):
+    """What training needs of a tokenizer: the size of its vocabulary, its identity, and its files for each checkpoint."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, a multiple of 64."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of its content."""
+
+    def save(self, folder: Path, /) -> None:
+        """Write its files into a folder."""
+
+
+def train_phase(
+    name: str,
+    model: Decoder,
+    settings: TrainingSettings,
+    rate: float,
+    policy: Policy,
+    train: Shards,
+    validation: Shards | None,
+    tokenizer: TokenizerFiles,
+    folder: Path,
+    seed: int,
+    origin: str,
+    on_progress: OnProgress | None,
+) -> FitResult:
+    """Fit a model on shards and keep its checkpoints in `folder`; `origin` tells where its first weights came from."""
+    context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
+    plan = BatchPlan(train, context, settings.batch_tokens, settings.micro_tokens, policy, seed)
+    steps = planned_steps(settings, plan, folder, lambda: seconds_per_step(model, settings, rate, plan))
+    parts = [settings.model_dump(mode="json"), asdict(model.config), policy, tokenizer.digest, seed, origin, rate]
+    digests = [shards_digest(train), shards_digest(validation) if validation is not None else ""]
+    phase = Phase(
+        name=name,
+        model=model,
+        optimizer=Optimizer(model, settings, rate),
+        train=plan,
+        validation=validation_batches(validation, context, settings, policy),
+        steps=steps,
+        settings=settings,
+        folder=folder,
+        fingerprint=content_hash([name, steps, *parts, *digests]),
+        save_tokenizer=tokenizer.save,
+        extra={"phase": name, "planned_steps": steps, "seed": seed, "tokenizer": tokenizer.digest, "origin": origin, "data": plan.report()},
+    )
+    return fit(phase, on_progress)
+
+
+def validation_batches(shards: Shards | None, context: int, settings: TrainingSettings, policy: Policy) -> list[Batch]:
+    """The fixed batches a validation scores; over-long documents keep their head where the policy would end the run."""
+    if shards is None or len(shards.bounds) < 2:
+        return []
+    lenient: Policy = "head" if policy == "error" else policy
+    try:
+        plan = BatchPlan(shards, context, settings.micro_tokens, settings.micro_tokens, lenient, seed=0)
+    except NoTrainedTokens as error:
+        raise NoTrainedTokens(f"validation split: {error}") from error
+    return plan.first_rows(settings.eval_tokens)
+
+
+def shards_digest(shards: Shards) -> str:
+    """Identity of tokens, weights and bounds, at memory speed."""
+    state = xxhash.xxh3_128()
+    for array in (shards.ids, shards.weights, shards.bounds):
+        state.update(f"{array.dtype.str} {len(array)};".encode())
+        for start in range(0, len(array), _HASHED_AT_ONCE):
+            state.update(np.ascontiguousarray(array[start : start + _HASHED_AT_ONCE]).tobytes())
+    return state.hexdigest()
+
+
+def seconds_per_step(model: Decoder, settings: TrainingSettings, rate: float, plan: BatchPlan) -> float:
+    """Time of one training step on this machine, from a few steps of a copy; a tenth is added for validation."""
+    trial = copy.deepcopy(model)
+    optimizer = Optimizer(trial, settings, rate)
+    times = []
+    for step in range(_TIMED_STEPS + 1):
+        started = time.perf_counter()
+        batches = plan.step(step)
+        accumulate(trial, batches, sum(batch.weight for batch in batches))
+        optimizer.clip_gradients()
+        optimizer.step(1.0)
+        times.append(time.perf_counter() - started)
+    return 1.1 * sum(times[1:]) / _TIMED_STEPS
+
+
+@contextmanager
+def compute_threads(count: int | None) -> Iterator[None]:
+    """Let torch use this many threads inside the block; None leaves its own choice. Equal counts give equal bytes."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def result_report(result: FitResult) -> dict[str, Any]:
+    """The result as JSON."""
+    return asdict(result) | {"best": str(result.best), "last": str(result.last)}

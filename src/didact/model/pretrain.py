@@ -1,0 +1,57 @@
+"""Pre-training: a new decoder learns to continue the text of the `pretrain` mix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from didact.model.batches import Shards
+from didact.model.config import derive_config
+from didact.model.fit import FitResult, OnProgress
+from didact.model.optim import default_learning_rate
+from didact.model.phases import TokenizerFiles, compute_threads, train_phase
+from didact.model.precision import choose_device
+from didact.model.transformer import Decoder
+from didact.recipe.training import ModelSettings, PretrainSettings
+
+
+class PretrainTokenizer(TokenizerFiles, Protocol):
+    """A tokenizer whose special ids go into the model's configuration."""
+
+    @property
+    def bos_id(self) -> int:
+        """Starts every document."""
+
+    @property
+    def end_id(self) -> int:
+        """Ends every document and every answer."""
+
+    @property
+    def pad_id(self) -> int:
+        """Fills rows where other programs need filling; never trained here."""
+
+
+def pretrain(
+    model: ModelSettings,
+    settings: PretrainSettings,
+    train: Shards,
+    validation: Shards | None,
+    tokenizer: PretrainTokenizer,
+    folder: Path,
+    seed: int,
+    on_progress: OnProgress | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+) -> FitResult:
+    """Train a decoder from scratch; started again on the same folder it goes on where it stopped.
+
+    Documents longer than the context are split, and none is left out. The first weights are drawn from the seed.
+    Raises NoTrainedTokens, NonFiniteLoss, Interrupted, CheckpointError; see `fit`.
+    """
+    config = derive_config(model, tokenizer.vocab_size, tokenizer.bos_id, tokenizer.end_id, tokenizer.pad_id)
+    with compute_threads(threads):
+        decoder = Decoder(config).initialise(seed).to(choose_device(device))
+        rate = settings.learning_rate or default_learning_rate(config.hidden_size)
+        return train_phase(
+            "pretrain", decoder, settings, rate, "split", train, validation, tokenizer, folder, seed, f"seed {seed}", on_progress
+        )

@@ -1,0 +1,60 @@
+"""Where text is cut before byte pairs are merged: the pattern, and the classes of code points it speaks of."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, pre_tokenizers
+
+PATTERN = (
+    r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
+    r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""The cut known to llama.cpp as `qwen2`, in the spelling used there: every digit is a token of its own, so numbers are
+read digit by digit. Contractions are spelt out because a case-insensitive group would also take U+017F for an s."""
+
+OTHER, LETTER, NUMBER, SPACE, NEWLINE = range(5)
+"""Classes of code points; SPACE is white space other than carriage return and line feed."""
+
+_CODE_POINTS = 0x110000
+_SURROGATES = range(0xD800, 0xE000)
+_SCANNED = 0x40000  # planes 0 to 3; the planes above hold no letter, number or space in any version of Unicode
+_BLOCK = 0x1000  # the engine's offsets cost time quadratic in the length of a string with many matches
+
+
+def pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+    """Cut by PATTERN, then spell each piece in the 256 stand-in characters of byte-level BPE."""
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+@functools.cache
+def code_point_classes() -> NDArray[np.uint8]:
+    """Class of every code point, (0x110000,) uint8, read out of the regex engine that `tokenizers` uses.
+
+    Python's `unicodedata` follows the interpreter's Unicode version; asking the engine itself keeps both ways of
+    cutting text equal whatever versions are installed. Surrogates, which no text can hold, are OTHER.
+    """
+    classes = np.full(_CODE_POINTS, OTHER, dtype=np.uint8)
+    for pattern, code in ((r"\p{L}+", LETTER), (r"\p{N}+", NUMBER), (r"\s+", SPACE)):
+        split = pre_tokenizers.Split(Regex(pattern), behavior="removed")
+        for first in range(0, _SCANNED, _BLOCK):
+            classes[first : first + _BLOCK][_matches(split, first)] = code
+    classes[[ord("\r"), ord("\n")]] = NEWLINE
+    return classes
+
+
+def _matches(split: pre_tokenizers.PreTokenizer, first: int) -> NDArray[np.bool_]:
+    """Which of a block of code points match, given a split that removes what matches."""
+    block = "".join(chr(point) for point in range(first, first + _BLOCK) if point not in _SURROGATES)
+    matching = np.zeros(_BLOCK, dtype=np.bool_)
+    matching[: len(block)] = True  # surrogates end their block, so the others keep their places
+    for _, (start, stop) in split.pre_tokenize_str(block):
+        matching[start:stop] = False
+    return matching

@@ -1,0 +1,264 @@
+"""Token shards: the splits of a version as memory-mapped ids, loss weights and record bounds.
+
+OUT/{mix}/{split}/ids.npy         (T,) uint16 or uint32
+                  weights.npy     (T,) uint8, or float32 where a weight is not 0 or 1; absent for plain text
+                  bounds.npy      (n + 1,) int64
+                  record_ids.npy  (n, 16) uint8      epochs.npy (n,) int32      sources.npy (n,) int32
+                  split.json      counts, and size and SHA-256 of each file
+OUT/manifest.json                 written last: all of the above together
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from didact.canonical import content_hash
+from didact.durable import atomic_dir, read_json, sha256_file, write_json
+from didact.errors import CorruptVersion, StoreError, UnknownName
+from didact.render.npy import NpyWriter, open_npy
+from didact.render.renderer import Renderer
+from didact.render.tokenizer import Tokenizer
+
+_FORMAT = 1
+_BATCH_ROWS = 8192
+_ID_BYTES = 16
+
+
+class _Batch(NamedTuple):
+    """Rendered rows. weights is None for plain text, where all ids but the first of a record weigh 1."""
+
+    ids: NDArray[np.int32]
+    bounds: NDArray[np.int64]
+    weights: NDArray[np.float32] | None
+
+
+def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, workers: int = 1) -> dict[str, Any]:
+    """Write the token shards of every pretrain and finetune mix of a version; returns their manifest.
+
+    Splits that an earlier, interrupted call completed are kept, and so is everything when the manifest is there. The
+    bytes do not depend on `workers`, the number of threads. Mixes of preferences are named under `not_tokenized`.
+    Raises CorruptVersion when the folder is not a complete version.
+    """
+    if not (version_dir / "manifest.json").is_file():
+        raise CorruptVersion(f"{version_dir}: no manifest.json, so this is not a complete version; build it again")
+    key = content_hash([_FORMAT, sha256_file(version_dir / "manifest.json"), tokenizer.digest])
+    path = out_dir / "manifest.json"
+    if path.is_file() and (present := read_json(path))["key"] == key:
+        return dict(present)
+    mixes: dict[str, dict[str, Any]] = {}
+    skipped: list[str] = []
+    for (mix, split), files in _splits(version_dir):
+        column = _text_column(files[0])
+        if column is None:
+            skipped.append(mix)
+            continue
+        mixes.setdefault(mix, {})[split] = _split(files, column, tokenizer, out_dir / mix / split, key, workers)
+    manifest = {
+        "format": _FORMAT,
+        "key": key,
+        "tokenizer": tokenizer.digest,
+        "vocab_size": tokenizer.vocab_size,
+        "mixes": mixes,
+        "not_tokenized": sorted(set(skipped)),
+    }
+    write_json(path, manifest)
+    return manifest
+
+
+def _splits(version_dir: Path) -> list[tuple[tuple[str, str], list[Path]]]:
+    """Parquet files of each mix and split, all in order of their names, which is the order of training."""
+    files = sorted((version_dir / "data").glob("*/*-*-of-*.parquet"))
+
+    def split_of(file: Path) -> tuple[str, str]:
+        return file.parent.name, file.name.rsplit("-", 3)[0]
+
+    return [(key, list(group)) for key, group in itertools.groupby(files, key=split_of)]
+
+
+def _text_column(file: Path) -> str | None:
+    """The column that is rendered: `messages` in a finetune mix, `text` in a pretrain mix, None in any other."""
+    names = pq.read_schema(file).names
+    return next((name for name in ("messages", "text") if name in names), None)
+
+
+def _split(
+    files: list[Path], column: str, tokenizer: Tokenizer, folder: Path, key: str, threads: int
+) -> dict[str, Any]:
+    """Tokenize one split, or find it done."""
+    if (folder / "split.json").is_file() and (present := read_json(folder / "split.json"))["key"] == key:
+        return dict(present)
+    with atomic_dir(folder) as aside:
+        counts = _write_split(files, column, tokenizer, aside, threads)
+        described = {"key": key, **counts, "files": [_file_entry(path) for path in sorted(aside.iterdir())]}
+        write_json(aside / "split.json", described)
+    return described
+
+
+def _file_entry(path: Path) -> dict[str, Any]:
+    return {"path": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: Path, threads: int) -> dict[str, Any]:
+    renderer = Renderer(tokenizer)
+    source_codes: dict[str, int] = {}
+    records, tokens, trained = 0, 0, 0
+    with ExitStack() as stack:
+        ids, bounds, record_ids, epochs, sources = (
+            stack.enter_context(NpyWriter(folder / f"{name}.npy", dtype, width))
+            for name, dtype, width in (
+                ("ids", tokenizer.id_type, 0),
+                ("bounds", np.int64, 0),
+                ("record_ids", np.uint8, _ID_BYTES),
+                ("epochs", np.int32, 0),
+                ("sources", np.int32, 0),
+            )
+        )
+        weights = stack.enter_context(_WeightWriter(folder / "weights.npy"))
+        bounds.append(np.zeros(1, np.int64))
+        for rows in _rows(files, column):
+            batch = _render(rows, column, renderer, threads)
+            ids.append(batch.ids)
+            bounds.append(batch.bounds[1:] + tokens)
+            record_ids.append(_id_bytes(rows.column("id")))
+            epochs.append(rows.column("epoch").to_numpy(zero_copy_only=False))
+            sources.append(_codes(rows.column("source").to_pylist(), source_codes))
+            if batch.weights is not None:
+                weights.append(batch.weights)
+            records, tokens = records + rows.num_rows, tokens + batch.ids.size
+            trained += batch.ids.size - rows.num_rows if batch.weights is None else int(np.count_nonzero(batch.weights))
+    counts = {"records": records, "tokens": tokens, "trained_tokens": trained}
+    return {"column": column, **counts, "sources": list(source_codes)}
+
+
+def _codes(names: list[str], known: dict[str, int]) -> NDArray[np.int32]:
+    """Number of each name; new names get the next numbers."""
+    return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int32)
+
+
+def _rows(files: list[Path], column: str) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        with pq.ParquetFile(file) as parquet:
+            present = parquet.schema_arrow.names
+            tools = ["tools"] if column == "messages" and "tools" in present else []
+            wanted = ["id", "epoch", "source", column, *tools]
+            if missing := [name for name in wanted if name not in present]:
+                raise CorruptVersion(f"{file}: lacks the columns {', '.join(missing)}")
+            yield from parquet.iter_batches(_BATCH_ROWS, columns=wanted)
+
+
+def _render(rows: pa.RecordBatch, column: str, renderer: Renderer, threads: int) -> _Batch:
+    if column == "text":
+        encoded = renderer.render_texts(rows.column("text"), threads)
+        return _Batch(encoded.ids, encoded.bounds, None)
+    tools = rows.column("tools").to_pylist() if "tools" in rows.schema.names else []
+    batch = renderer.render_batch(rows.column("messages").to_pylist(), tools, threads)
+    return _Batch(batch.ids, batch.bounds, batch.weights)
+
+
+def _id_bytes(ids: pa.Array) -> NDArray[np.uint8]:
+    """Record ids, 32 hex digits each, as (n, 16) bytes."""
+    joined = "".join(ids.to_pylist())
+    try:
+        return np.frombuffer(bytes.fromhex(joined), np.uint8).reshape(len(ids), _ID_BYTES)
+    except ValueError as error:
+        raise CorruptVersion(f"a record id is not 32 hex digits ({error})") from error
+
+
+class _WeightWriter:
+    """Weights as uint8, turned into float32 when one is neither 0 nor 1; no file where no weights come."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: NpyWriter | None = None
+        self._whole = True
+
+    def append(self, weights: NDArray[np.float32]) -> None:
+        if self._whole and not np.isin(weights, (0.0, 1.0)).all():
+            self._widen()
+        if self._writer is None:
+            self._writer = NpyWriter(self._path, np.uint8 if self._whole else np.float32)
+        self._writer.append(weights)
+
+    def _widen(self) -> None:
+        self._whole = False
+        if self._writer is None:
+            return
+        self._writer.close()
+        narrow = self._path.rename(self._path.with_suffix(".narrow"))
+        self._writer = NpyWriter(self._path, np.float32)
+        self._writer.append(open_npy(narrow))
+        narrow.unlink()
+
+    def __enter__(self) -> _WeightWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class TokenShards:
+    """One split of one mix as the trainer reads it; the arrays are mapped, not loaded.
+
+    ids: (T,) uint16 or uint32.  bounds: (n + 1,) int64.  record_ids: (n, 16) uint8.  epochs, sources: (n,) int32.
+    """
+
+    def __init__(self, folder: Path, described: dict[str, Any]) -> None:
+        self.folder = folder
+        self.described = described
+        """Content of split.json."""
+        self.source_names: list[str] = described["sources"]
+        """What the numbers in `sources` stand for."""
+        for file in described["files"]:
+            path = folder / file["path"]
+            if not path.is_file() or path.stat().st_size != file["bytes"]:
+                raise StoreError(f"{path}: expected {file['bytes']} bytes; remove {folder} and tokenize again")
+        self.ids: NDArray[np.uint16] | NDArray[np.uint32] = open_npy(folder / "ids.npy")
+        self.bounds: NDArray[np.int64] = open_npy(folder / "bounds.npy")
+        self.record_ids: NDArray[np.uint8] = open_npy(folder / "record_ids.npy")
+        self.epochs: NDArray[np.int32] = open_npy(folder / "epochs.npy")
+        self.sources: NDArray[np.int32] = open_npy(folder / "sources.npy")
+        self.weights: NDArray[np.uint8] | NDArray[np.float32] = self._weights()
+        """(T,) weight of each id as a target, uint8 or float32."""
+
+    @classmethod
+    def open(cls, out_dir: Path, mix: str, split: str) -> TokenShards:
+        """Open what `tokenize_version` wrote. Raises StoreError when it is incomplete, UnknownName for mix or split."""
+        mixes = read_json(out_dir / "manifest.json")["mixes"]
+        if mix not in mixes:
+            raise UnknownName("mix", mix, mixes, where=str(out_dir))
+        if split not in mixes[mix]:
+            raise UnknownName("split", split, mixes[mix], where=f"{out_dir}, mix {mix}")
+        return cls(out_dir / mix / split, mixes[mix][split])
+
+    def __len__(self) -> int:
+        return self.bounds.size - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Ids of each record, (n,)."""
+        return np.diff(self.bounds)
+
+    def verify(self) -> None:
+        """Hash every file. Raises StoreError at the first whose content changed."""
+        for file in self.described["files"]:
+            path = self.folder / file["path"]
+            if sha256_file(path) != file["sha256"]:
+                raise StoreError(f"{path}: content changed; remove {self.folder} and tokenize again")
+
+    def _weights(self) -> NDArray[np.uint8] | NDArray[np.float32]:
+        stored = self.folder / "weights.npy"
+        if stored.is_file():
+            return open_npy(stored)
+        weights = np.ones(self.ids.size, dtype=np.uint8)
+        weights[self.bounds[:-1]] = 0  # nothing stands before a record's first id to predict it from
+        return weights

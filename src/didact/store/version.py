@@ -1,0 +1,88 @@
+"""A version: read its manifest, its mixes as tables, and check that disk and manifest agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from didact.durable import read_json, sha256_file
+from didact.errors import CorruptVersion, UnknownName
+from didact.store.manifest import Manifest
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import DatasetDict
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An immutable result of a build.
+
+    >>> version = Version.open("store/data/demo/0123456789ab")  # doctest: +SKIP
+    >>> version.table("finetune").num_rows  # doctest: +SKIP
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | Path) -> Version:
+        """Read a version's manifest. Raises StoreError when there is none, CorruptVersion when it is not one."""
+        folder = Path(path)
+        try:
+            return cls(folder, Manifest.model_validate(read_json(folder / MANIFEST)))
+        except ValidationError as error:
+            raise CorruptVersion(f"{folder / MANIFEST}: not a manifest of this layout ({error.error_count()} problems)") from error
+
+    def shards(self, mix: str, split: str = "train") -> list[Path]:
+        """Files of one split of a mix, in training order. Raises UnknownName for a mix the version lacks."""
+        if mix not in self.manifest.mixes:
+            raise UnknownName("mix", mix, self.manifest.mixes, where=str(self.path))
+        prefix = f"data/{mix}/{split}-"
+        return [self.path / file.path for file in self.manifest.files if file.path.startswith(prefix)]
+
+    def table(self, mix: str, split: str = "train") -> pa.Table:
+        """All rows of one split of a mix, in training order."""
+        shards = self.shards(mix, split)
+        if not shards:
+            raise UnknownName("split", split, [s for s, n in self.manifest.mixes[mix].rows.items() if n], where=f"{self.path}: {mix}")
+        return pa.concat_tables([pq.read_table(shard, partitioning=None) for shard in shards])
+
+    def to_pandas(self, mix: str, split: str = "train") -> pd.DataFrame:
+        """The same rows as a data frame."""
+        frame: pd.DataFrame = self.table(mix, split).to_pandas()
+        return frame
+
+    def to_datasets(self, mix: str) -> DatasetDict:
+        """The mix as a Hugging Face `DatasetDict`."""
+        from datasets import Dataset, DatasetDict
+
+        splits = [split for split, rows in self.manifest.mixes[mix].rows.items() if rows]
+        return DatasetDict({split: Dataset(self.table(mix, split)) for split in splits})
+
+    def verify(self) -> list[str]:
+        """Every disagreement between manifest and disk, as a sentence; none means the version is whole."""
+        listed = {file.path: file for file in self.manifest.files}
+        there = {str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file()} - {MANIFEST}
+        problems = [f"{path}: missing" for path in sorted(listed.keys() - there)]
+        problems += [f"{path}: not in the manifest" for path in sorted(there - listed.keys())]
+        for path in sorted(listed.keys() & there):
+            if sha256_file(self.path / path) != listed[path].sha256:
+                problems.append(f"{path}: content differs from its SHA-256")
+        return problems
+
+    def header(self, header_id: str | None) -> dict[str, Any] | None:
+        """The header a record refers to, as its JSON object."""
+        import orjson
+
+        if header_id is None:
+            return None
+        table = pq.read_table(self.path / "headers" / "headers.parquet", filters=[("id", "=", header_id)])
+        return orjson.loads(table["header"][0].as_py()) if table.num_rows else None

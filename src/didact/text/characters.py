@@ -1,0 +1,96 @@
+"""Classes of characters and the simple lower-case map, as tables that kernels index by code point."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+LETTER = 1
+"""A letter (general category L), the unspaced scripts' included."""
+MARK = 2
+"""A combining mark (M)."""
+DIGIT = 4
+"""A number (N): decimal digits, fractions, numerals."""
+UNSPACED = 8
+"""A letter or mark of a script written without spaces: Han, kana, bopomofo, Thai, Lao, Khmer, Burmese. One token each."""
+SPACE = 16
+"""White space, as `str.isspace` has it."""
+UPPER = 32
+"""An upper- or title-case letter."""
+SYMBOL = 64
+"""Punctuation or a symbol (P, S)."""
+OTHER = 128
+"""Control, format, private-use and unassigned characters that are not white space."""
+WORD = LETTER | MARK | DIGIT
+"""What words are made of."""
+
+CODE_POINTS = 0x110000
+_LAST_ASSIGNED = 0x20000
+"""From here on: ideographs (planes 2 and 3, assigned or not, so that a newer Unicode changes no token) and plane 14."""
+_CASED = 0x1E960
+"""No character from here on has a lower case."""
+
+_UNSPACED_BLOCKS = (
+    (0x0E00, 0x0E80), (0x0E80, 0x0F00), (0x1000, 0x10A0), (0x1780, 0x1800), (0x3005, 0x3008), (0x3021, 0x3030), (0x3031, 0x3036),
+    (0x3038, 0x303D), (0x3041, 0x3100), (0x3100, 0x3130), (0x31A0, 0x31C0), (0x31F0, 0x3200), (0x3400, 0x4DC0), (0x4E00, 0xA000),
+    (0xA9E0, 0xAA00), (0xAA60, 0xAA80), (0xF900, 0xFB00), (0xFF66, 0xFFA0), (0x1AFF0, 0x1B170),
+)  # fmt: skip
+
+_BITS = {"L": LETTER, "M": MARK, "N": DIGIT, "P": SYMBOL, "S": SYMBOL, "Z": SPACE, "C": OTHER}
+
+
+class Tables(NamedTuple):
+    """What kernels know about characters."""
+
+    classes: npt.NDArray[np.uint8]
+    """Bits above, for every code point."""
+    lower: npt.NDArray[np.int32]
+    """Simple lower-case map of the code points below its length; the others are their own lower case."""
+
+
+@cache
+def tables() -> Tables:
+    """The tables of the running Python's Unicode version; built once, read-only."""
+    classes = np.full(CODE_POINTS, OTHER, dtype=np.uint8)
+    classes[:_LAST_ASSIGNED] = np.frombuffer(bytes(map(_class_of, map(chr, range(_LAST_ASSIGNED)))), dtype=np.uint8)
+    classes[0x20000:0x40000] = LETTER | UNSPACED
+    classes[0xE0100:0xE01F0] = MARK
+    for start, end in _UNSPACED_BLOCKS:
+        block = classes[start:end]
+        block[(block & (LETTER | MARK)) > 0] |= UNSPACED
+    for numeral in (*range(0x3007, 0x3008), *range(0x3021, 0x302A), *range(0x3038, 0x303B)):
+        classes[numeral] = LETTER | UNSPACED
+    lower = np.array([ord(chr(code).lower()[0]) for code in range(_CASED)], dtype=np.int32)
+    classes.setflags(write=False)
+    lower.setflags(write=False)
+    return Tables(classes, lower)
+
+
+def _class_of(character: str) -> int:
+    if character.isspace():
+        return SPACE
+    category = unicodedata.category(character)
+    return _BITS[category[0]] | (UPPER if category in ("Lu", "Lt") else 0)
+
+
+def class_of(character: str) -> int:
+    """The class bits of one character.
+
+    >>> class_of("中") & UNSPACED > 0, class_of("a") & UNSPACED > 0
+    (True, False)
+    """
+    return int(tables().classes[ord(character)])
+
+
+def lower_of(character: str) -> str:
+    """The simple lower case of one character: always one character.
+
+    >>> lower_of("Ä"), lower_of("İ"), lower_of("ß")
+    ('ä', 'i', 'ß')
+    """
+    lower = tables().lower
+    return chr(lower[ord(character)]) if ord(character) < len(lower) else character

@@ -1,0 +1,108 @@
+"""Split and leak check: exact shares, nothing that belongs together parts, no near-copy crosses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from didact.curate.components import components, same_key_pairs
+from didact.curate.leaks import ShingleSets, nearest_training
+from didact.curate.split import SplitInput, share_quotas, split_rows
+from didact.errors import EmptySplit
+from didact.recipe.selection import SplitSettings
+
+
+def no_leaks(split: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """A check that finds nothing."""
+    return np.zeros(len(split), np.bool_)
+
+
+def rows_of(groups: list[int], sources: list[int] | None = None) -> SplitInput:
+    """Rows with these group keys (0: none)."""
+    ids = (np.arange(len(groups), dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    return SplitInput(ids, np.array(sources or [0] * len(groups), np.int32), (np.array(groups, np.uint64),))
+
+
+def sets_of(sets: list[set[int]]) -> ShingleSets:
+    """Shingle sets of small numbers, as sorted hashes."""
+    hashes = [np.sort(np.array(sorted(s), np.uint64) * np.uint64(0x9E3779B97F4A7C15)) for s in sets]
+    offsets = np.concatenate([[0], np.cumsum([len(h) for h in hashes])]).astype(np.int64)
+    return ShingleSets(np.concatenate([*hashes, np.zeros(0, np.uint64)]), offsets)
+
+
+@given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40))
+def test_components_are_reachability(rows: int, edges: list[tuple[int, int]]) -> None:
+    """Two rows have the same label exactly when a path of pairs leads from one to the other; the label is the least row."""
+    edges = [(a % rows, b % rows) for a, b in edges]
+    reach = [{i} for i in range(rows)]
+    for _ in range(rows):
+        for a, b in edges:
+            reach[a] |= reach[b]
+            reach[b] |= reach[a]
+    labels = components(rows, np.array([a for a, _ in edges], np.int64), np.array([b for _, b in edges], np.int64))
+    assert labels.tolist() == [min(reach[i]) for i in range(rows)]
+
+
+@given(st.lists(st.integers(0, 6), min_size=20, max_size=80))
+def test_groups_never_part(groups: list[int]) -> None:
+    """Rows of one group are all in the same split, and no split takes more than its quota."""
+    settings = SplitSettings(validation=0.2, test=0.2)
+    quotas = share_quotas({0: len(groups)}, settings)
+    try:
+        split = split_rows(rows_of(groups), settings, quotas, "key", no_leaks)
+    except EmptySplit:
+        return
+    for group in set(groups) - {0}:
+        assert len({int(s) for s, g in zip(split, groups, strict=True) if g == group}) == 1
+    assert (split == 1).sum() <= quotas[0][0]
+    assert (split == 2).sum() <= quotas[0][1]
+
+
+def test_shares_are_exact_per_source() -> None:
+    """Single rows give each source exactly the rounded share; a source without quota gives none."""
+    settings = SplitSettings(validation=0.1, test=0.05)
+    sources = [0] * 100 + [1] * 40 + [2] * 50
+    split = split_rows(rows_of([0] * 190, sources), settings, share_quotas({0: 100, 1: 40}, settings), "key", no_leaks)
+    counted = {(s, code): int(((np.array(sources) == s) & (split == code)).sum()) for s in range(3) for code in (1, 2)}
+    assert counted == {(0, 1): 10, (0, 2): 5, (1, 1): 4, (1, 2): 2, (2, 1): 0, (2, 2): 0}
+
+
+def test_leaking_rows_are_replaced() -> None:
+    """Held-out rows that are near-copies of training rows go to training and others take their place."""
+    settings = SplitSettings(validation=0.1, test=0.0)
+    bad = np.zeros(100, np.bool_)
+    bad[: 60] = True
+    split = split_rows(rows_of([0] * 100), settings, {0: (10, 0)}, "key", lambda split: bad & (split != 0))
+    assert (split == 1).sum() == 10
+    assert not split[:60].any()
+
+
+def test_empty_split_is_an_error() -> None:
+    """When everything is tied together, nothing can be held out and the user is told."""
+    with pytest.raises(EmptySplit, match=r"split\.validation"):
+        split_rows(rows_of([7] * 50), SplitSettings(validation=0.1, test=0), {0: (5, 0)}, "key", no_leaks)
+
+
+def test_same_key_pairs_ignore_zero() -> None:
+    """Key 0 means no key and links nothing."""
+    left, right = same_key_pairs(np.array([0, 5, 0, 5], np.uint64))
+    assert (left.tolist(), right.tolist()) == ([1], [3])
+
+
+@given(
+    st.lists(st.sets(st.integers(1, 12), max_size=7), max_size=12),
+    st.lists(st.sets(st.integers(1, 12), max_size=7), max_size=25),
+    st.sampled_from([0.2, 0.5, 0.6, 0.8, 1.0]),
+)
+def test_leak_check_is_exact(held: list[set[int]], train: list[set[int]], threshold: float) -> None:
+    """The inverted index finds for every held-out set the similarity of its nearest training set, as brute force does."""
+    nearest = nearest_training(sets_of(held), sets_of(train), threshold)
+    for i, own in enumerate(held):
+        best = max((len(own & other) / len(own | other) for other in train if own and other), default=0.0)
+        assert nearest.similarity[i] == pytest.approx(best if best >= threshold else 0.0)
+        if nearest.rows[i] >= 0:
+            other = train[nearest.rows[i]]
+            assert len(own & other) / len(own | other) == pytest.approx(best)
