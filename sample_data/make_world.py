@@ -1,4 +1,4 @@
-"""Write the little world: ten tasks that a model of about a million parameters can learn, and prose about them.
+"""Write the little world: eleven tasks that a model of about a million parameters can learn, and prose about them.
 
 Run `python sample_data/make_world.py`; it rewrites the files in `sample_data/world/` with the same content each time.
 Needs nothing outside the standard library. Every task draws its contents (the numbers, letters, facts) without
@@ -40,7 +40,7 @@ class Task:
     """One task: how its items are drawn, how many go to its file and to the prose, and how hard guessing is.
 
     `answers` counts the possible answers. `chance` is the exact match of guessing among the answers that the question
-    itself offers (two numbers to compare, five letters to pick from), or among all answers where it offers none.
+    itself offers (five letters to pick from, four words to choose from), or among all answers where it offers none.
     """
 
     name: str
@@ -140,14 +140,6 @@ def add(random: Random) -> Item:
     return Item(key, f"What is {first} + {second}?", total, f"{first} + {second} = {total}.")
 
 
-def compare(random: Random) -> Item:
-    """Name the larger of two different numbers from 100 to 999."""
-    first, second = random.sample(range(100, 1000), 2)
-    larger, smaller = str(max(first, second)), str(min(first, second))
-    key = f"{smaller}<{larger}"
-    return Item(key, f"Which is larger, {first} or {second}?", larger, f"{larger} is larger than {smaller}.")
-
-
 def parity(random: Random) -> Item:
     """Say whether a number of four digits is even or odd."""
     number = random.randint(1000, 9999)
@@ -159,7 +151,7 @@ def number_en(random: Random) -> Item:
     """Write English number words from one hundred up to 9999 in digits."""
     number = random.randint(100, 9999)
     words = english(number)
-    return Item(str(number), f"In digits: {words}", str(number), f"We write {words} as {number}.")
+    return Item(str(number), f"Write {words} in digits.", str(number), f"We write {words} as {number}.")
 
 
 def number_zh(random: Random) -> Item:
@@ -192,17 +184,24 @@ KINDS = {
     "a food": "bread rice soup cheese noodle butter cake egg pie pasta salad honey jam toast yogurt",
 }
 
+HABITS = {
+    "lives in": ("Where does {} live?", "Rome Oslo Paris Lima Cairo Delhi Tokyo Berlin Madrid Vienna Boston Dublin"),
+    "drinks": ("What does {} drink?", "tea milk water coffee juice cocoa cider lemonade broth punch soda wine"),
+    "plays": ("What does {} play?", "chess tennis golf cards piano flute violin drums football guitar hockey darts"),
+    "likes": ("Which colour does {} like?", " ".join(COLOURS)),
+}
+
 
 def lookup(random: Random) -> Item:
-    """Answer from three given facts what one person has."""
-    people = random.sample(sorted(NAMES), 3)
-    things = [f"a {random.choice(sorted(COLOURS))} {thing}" for thing in random.sample(sorted(OBJECTS), 3)]
-    facts = " ".join(f"{person} has {thing}." for person, thing in zip(people, things, strict=True))
-    asked = random.randrange(3)
-    retold = [f"{people[place]} has {things[place]}" for place in random.sample(range(3), 3)]
-    prose = f"{facts} So {retold[0]}, {retold[1]} and {retold[2]}."
-    answer = f"{people[asked]} has {things[asked]}."
-    return Item(facts, f"What does {people[asked]} have?", answer, prose, context=facts)
+    """Answer from a given sentence one of four things about a person; the sentence tells them in any order."""
+    name = random.choice(sorted(NAMES))
+    told = {habit: random.choice(HABITS[habit][1].split()) for habit in HABITS}
+    order, again = random.sample(sorted(HABITS), 4), random.sample(sorted(HABITS), 4)
+    clauses = [f"{habit} {told[habit]}" for habit in order]
+    facts = f"{name} {', '.join(clauses[:3])} and {clauses[3]}."
+    asked = random.choice(order)
+    retold = " ".join(f"{name} {habit} {told[habit]}." for habit in again)
+    return Item(facts, HABITS[asked][0].format(name), told[asked], f"{facts} {retold}", context=facts)
 
 
 def translate(random: Random) -> Item:
@@ -222,7 +221,9 @@ def category(random: Random) -> Item:
     random.shuffle(offered)
     listed = ", ".join(offered)
     key = f"{kind} {' '.join(sorted(offered))}"
-    return Item(key, f"Which is {kind}: {listed}?", words[kind], f"Of {listed} only {words[kind]} is {kind}.")
+    kinds = {word: kind for kind, word in words.items()}
+    prose = f"Here {', '.join(f'{word} is {kinds[word]}' for word in offered)}."
+    return Item(key, f"Which is {kind}: {listed}?", words[kind], prose)
 
 
 # --- The table of tasks ---------------------------------------------------------------------------------------------
@@ -232,6 +233,7 @@ EDITED = 20**4 + 2 * 20**5
 SORTED = math.comb(14, 5)
 SENTENCES = len(NAMES) * len(COLOURS) * len(OBJECTS)
 WORDS = sum(len(words.split()) for words in KINDS.values())
+HABIT_WORDS = sum(len(words.split()) for _, words in HABITS.values())
 
 TASKS = (
     #    name         format                draw         answers    chance         records  statements
@@ -239,12 +241,11 @@ TASKS = (
     Task("reverse", "prompt_completion", reverse, ROWS, 1 / 20**4, 2200, 700),
     Task("sort", "csv", sort_digits, SORTED, 1 / 120, 3000, 900),
     Task("edit", "sni", edit, EDITED, 1 / 20**4, 2600, 700),
-    Task("pick", "tsv", pick, 20, 1 / 5, 1800, 500),
-    Task("compare", "sharegpt", compare, 899, 1 / 2, 3000, 900, packed=True),
+    Task("pick", "tsv", pick, 20, 1 / 5, 2600, 700),
     Task("parity", "response", parity, 2, 1 / 2, 1000, 300),
     Task("number_en", "prompt_completion", number_en, 9900, 1 / 9900, 2600, 800),
     Task("number_zh", "messages", number_zh, 9900, 1 / 9900, 2600, 800, packed=True),
-    Task("lookup", "dolly", lookup, SENTENCES, 1 / 3, 4000, 1800, packed=True),
+    Task("lookup", "dolly", lookup, HABIT_WORDS, 1 / 4, 3000, 900, packed=True),
     Task("translate", "messages", translate, SENTENCES, 1 / SENTENCES, 1600, 400, packed=True),
     Task("category", "sharegpt", category, WORDS, 1 / 4, 3000, 900, packed=True),
 )
@@ -328,7 +329,7 @@ def sni(items: list[Item]) -> str:
         "Contributors": ["The Didact authors"],
         "Source": ["didact_world"],
         "Categories": ["Text Modification"],
-        "Definition": ["Edit the row of letters."],
+        "Definition": ["Edit the letters."],
         "Input_language": ["English"],
         "Output_language": ["English"],
         "Instruction_language": ["English"],

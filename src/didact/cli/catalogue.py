@@ -15,7 +15,7 @@ def formats(as_json: bool) -> None:
     """List the formats that can be read, with an example row of each."""
     from didact.formats.registry import adapters
 
-    found = {adapter.name: {"about": adapter.about, "example": adapter.example} for adapter in adapters()}
+    found = {name: {"about": adapter.description, "example": adapter.example} for name, adapter in adapters().items()}
     if as_json:
         print_json(found)
         return
@@ -69,10 +69,10 @@ def signals(as_json: bool) -> None:
     from didact.curate.signals import SIGNALS
 
     if as_json:
-        print_json([{"name": s.name, "unit": s.unit, "about": s.about} for s in SIGNALS.values()])
+        print_json([{"name": s.name, "unit": s.unit, "about": s.description} for s in SIGNALS.values()])
         return
     for entry in SIGNALS.values():
-        click.echo(f"{entry.name:30}{entry.unit:12}{entry.about}")
+        click.echo(f"{entry.name:30}{entry.unit:12}{entry.description}")
 
 
 @click.command(epilog="Example: didact init my-data && didact run my-data/recipe.yaml")

@@ -6,9 +6,8 @@ low 32 bits of the shingle hashes, so that an index made with either can be read
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +23,8 @@ _SECOND = np.uint32(0xC2B2AE35)
 """The multipliers of MurmurHash3's 32-bit finaliser, with which datasketch mixes each hash before permuting it."""
 
 
-class Bands(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bands:
     """How a signature is cut: `count` bands of `rows` values; two records are candidates when one band is equal."""
 
     count: int
@@ -64,7 +64,7 @@ def _lower(out, factors, addends, h0, h1, h2, h3):  # type: ignore[no-untyped-de
         a, b = factors[j], addends[j]
         first = min(np.uint32(a * h0 + b), np.uint32(a * h1 + b))
         second = min(np.uint32(a * h2 + b), np.uint32(a * h3 + b))
-        out[j] = min(out[j], min(first, second))
+        out[j] = min(out[j], first, second)
 
 
 @njit(cache=True, nogil=True)
@@ -89,7 +89,7 @@ def signatures(hashes: Hashes, offsets: Offsets, count: int = 128) -> npt.NDArra
 
     A record without shingles has the signature of the empty set: all ones.
     """
-    return _signatures(hashes, offsets, *permutations(count))  # type: ignore[no-any-return]
+    return _signatures(hashes, offsets, *permutations(count))
 
 
 def choose_bands(threshold: float, count: int = 128, miss_weight: float = 0.98) -> Bands:
@@ -125,8 +125,10 @@ def _band_keys(signatures, bands, rows):  # type: ignore[no-untyped-def]
 def band_keys(signatures: npt.NDArray[np.uint32], bands: Bands) -> Hashes:
     """One 64-bit key for each band of each signature, (n, bands.count). Raises ValueError if the bands do not fit."""
     if bands.count * bands.rows > signatures.shape[1]:
-        raise ValueError(f"{bands.count} bands of {bands.rows} rows need more than the {signatures.shape[1]} values of a signature")
-    return _band_keys(signatures, bands.count, bands.rows)  # type: ignore[no-any-return]
+        raise ValueError(
+            f"{bands.count} bands of {bands.rows} rows need more than the {signatures.shape[1]} values of a signature"
+        )
+    return _band_keys(signatures, bands.count, bands.rows)
 
 
 @njit(cache=True, nogil=True)
@@ -145,7 +147,9 @@ def _buckets(keys: Hashes, rows: Offsets) -> tuple[Offsets, Offsets]:
     order = np.argsort(keys[rows], kind="stable")
     members = rows[order]
     ordered = keys[members]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(rows) else np.zeros(0, np.int64)
+    starts = (
+        np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(rows) else np.zeros(0, np.int64)
+    )
     return members, np.append(starts, len(rows)).astype(np.int64)
 
 
@@ -168,43 +172,41 @@ def _chained(members: Offsets) -> Offsets:
 
 
 def _crowded(keys: Hashes, members: Offsets, band: int, cap: int) -> list[Offsets]:
-    """Pairs of a bucket with more than `cap` rows: those that share one more band, where that makes a bucket small."""
+    """Pairs of a bucket with too many rows: those that share a later band as well, where that makes a bucket small.
+
+    Earlier bands need no look: a pair that shares one was found there, in a small bucket or as this function finds it.
+    """
     found = [_chained(members)]
-    for other in range(keys.shape[1]):
-        if other == band:
-            continue
-        inner, starts = _buckets(keys[:, other], members)
+    for later in range(band + 1, keys.shape[1]):
+        inner, starts = _buckets(keys[:, later], members)
         found.append(_small(inner, starts, cap))
-        found += [_chained(inner[a:b]) for a, b in pairwise(starts) if b - a > cap]
+        found += [_chained(inner[start:end]) for start, end in _large(starts, cap)]
     return found
+
+
+def _large(starts: Offsets, cap: int) -> list[tuple[int, int]]:
+    """Where the buckets with more than `cap` rows begin and end."""
+    places = np.flatnonzero(np.diff(starts) > cap)
+    return list(zip(starts[places].tolist(), starts[places + 1].tolist(), strict=True))
 
 
 def candidate_pairs(keys: Hashes, cap: int = 64) -> Offsets:
     """Pairs of rows (k, 2), the lesser first, sorted and unique, that share a band key and may be near-duplicates.
 
     A bucket of up to `cap` rows gives all its pairs. A larger one, the mark of a template, is split by each other band:
-    the parts of up to `cap` rows give all their pairs, larger parts tie each row to the least row and to its neighbour.
-    So work and memory grow with rows * bands * cap, never with the square of a bucket. What is missed: a pair whose only
-    equal bands are crowded ones, and which no second band tells from more than `cap` others.
+    the parts of up to cap / 4 rows give all their pairs, in larger parts each row is tied to the least row and to its
+    neighbour. So the number of pairs grows with the rows (times bands^2 * cap / 8 at the very worst), never with the
+    square of a bucket. What is missed: a pair whose equal bands are crowded ones all, and stay so two by two.
     """
-    everyone = np.arange(len(keys), dtype=np.int64)
-    found = [np.zeros((0, 2), dtype=np.int64)]
+    rows = len(keys)
+    codes = np.zeros(0, dtype=np.int64)
     for band in range(keys.shape[1]):
-        members, starts = _buckets(keys[:, band], everyone)
-        found.append(_small(members, starts, cap))
-        for start, end in ((a, b) for a, b in pairwise(starts[_edges_of_crowded(starts, cap)].tolist()) if b - a > cap):
-            found += _crowded(keys, members[start:end], band, cap)
-    return _unique(np.concatenate(found), len(keys))
-
-
-def _edges_of_crowded(starts: Offsets, cap: int) -> npt.NDArray[np.int64]:
-    """Indices into `starts` of both edges of every bucket above the cap, so that only those are looped over."""
-    crowded = np.flatnonzero(np.diff(starts) > cap)
-    return np.unique(np.concatenate([crowded, crowded + 1])).astype(np.int64)
-
-
-def _unique(pairs: Offsets, rows: int) -> Offsets:
-    codes = np.unique(pairs[:, 0] * rows + pairs[:, 1])
+        members, starts = _buckets(keys[:, band], np.arange(rows, dtype=np.int64))
+        found = [_small(members, starts, cap)]
+        for start, end in _large(starts, cap):
+            found += _crowded(keys, members[start:end], band, max(cap // 4, 2))
+        pairs = np.concatenate(found)
+        codes = np.union1d(codes, pairs[:, 0] * rows + pairs[:, 1])
     return np.stack([codes // max(rows, 1), codes % max(rows, 1)], axis=1)
 
 
@@ -233,8 +235,8 @@ def _overlaps(hashes, offsets, other_hashes, other_offsets, pairs):  # type: ign
 
 
 def overlaps(hashes: Hashes, offsets: Offsets, other_hashes: Hashes, other_offsets: Offsets, pairs: Offsets) -> Offsets:
-    """Sizes of intersection and union (k, 2) of row pairs[:, 0] of the first table with row pairs[:, 1] of the other."""
-    return _overlaps(hashes, offsets, other_hashes, other_offsets, pairs)  # type: ignore[no-any-return]
+    """Intersection and union sizes (k, 2) of rows pairs[:, 0] of the first table with rows pairs[:, 1] of the other."""
+    return _overlaps(hashes, offsets, other_hashes, other_offsets, pairs)
 
 
 def jaccard(hashes: Hashes, offsets: Offsets, pairs: Offsets) -> npt.NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from didact.text.views import View
 
 
 class Count(IntEnum):
-    """Columns of the counts, one row for each record. A line is what line feeds separate and holds a visible character."""
+    """Columns of the counts, a row for each record. A line ends at a line feed and holds a visible character."""
 
     BYTES = 0
     CHARS = 1
@@ -48,6 +49,9 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Gopher's words (arXiv:2112.11446, appendix A1): English prose holds at least two of them."""
 SHORT_LINE = 30
 """Characters up to which FineWeb calls a line short."""
+
+LINE = 0x110000
+"""Folded into the hash of a line; beyond every code point."""
 
 _LETTER, _DIGIT, _UNSPACED, _SPACE = np.uint8(LETTER), np.uint8(DIGIT), np.uint8(UNSPACED), np.uint8(SPACE)
 _UPPER, _SYMBOL, _WORD = np.uint8(UPPER), np.uint8(SYMBOL), np.uint8(WORD)
@@ -151,7 +155,8 @@ def _end_line(data, start, end, state, first, last, chars, marks, table, stamps,
     dots = end - start >= 3 and data[end - 1] == 46 and data[end - 2] == 46 and data[end - 3] == 46
     row[_ELLIPSES] += dots or last == 0x2026
     row[_FENCES] += end - start >= 3 and data[start] == 96 and data[start + 1] == 96 and data[start + 2] == 96
-    if _seen(table, stamps, stamp, mix(state)):
+    # Words and lines share the set: a line's hash has one unit more than any text, so it is no word's.
+    if _seen(table, stamps, stamp, mix(fold(state, LINE))):
         row[_REPEATED] += 1
         row[_REPEATED_CHARS] += chars
 
@@ -177,27 +182,34 @@ def _count_lines(data, start, end, classes, marks, table, stamps, stamp, row):  
 
 
 @njit(cache=True, nogil=True)
+def _places_for(size):  # type: ignore[no-untyped-def]
+    """Places of a hash set for the words and lines in `size` bytes: about half of them stay free at worst."""
+    places = 64
+    while places < 2 * size:
+        places *= 2
+    return places
+
+
+@njit(cache=True, nogil=True)
 def _measure(data, text_offsets, record_offsets, mask, classes, lower, marks, stops, columns):  # type: ignore[no-untyped-def]
     out = np.zeros((len(record_offsets) - 1, columns), dtype=np.int64)
-    table, stamps, stamp = np.empty(4096, dtype=np.uint64), np.zeros(4096, dtype=np.int64), 0
     kinds = np.zeros(256, dtype=np.int64)
+    table, stamps = np.empty(4096, dtype=np.uint64), np.zeros(4096, dtype=np.int64)
     for r in range(len(out)):
-        size = text_offsets[record_offsets[r + 1]] - text_offsets[record_offsets[r]]
-        if 2 * size > len(table):
-            # Words and lines are at most one for each byte and at most half of the places may be taken.
-            places = 1 << int(np.ceil(np.log2(2 * size)))
+        stamp = r + 1
+        first, last = record_offsets[r], record_offsets[r + 1]
+        places = _places_for(text_offsets[last] - text_offsets[first])
+        if places > len(table):
             table, stamps = np.empty(places, dtype=np.uint64), np.zeros(places, dtype=np.int64)
-        stamp += 2
-        for s in range(record_offsets[r], record_offsets[r + 1]):
+        # Small records use the front of the set only, so that it stays in the nearest cache.
+        seen, taken, row = table[:places], stamps[:places], out[r]
+        for s in range(first, last):
             if mask[s]:
                 start, end = text_offsets[s], text_offsets[s + 1]
-                _count_characters(data, start, end, classes, kinds, out[r])
-                _count_words(data, start, end, classes, lower, stops, table, stamps, stamp, out[r])
-        _sum_classes(kinds, out[r])
-        stamp += 1
-        for s in range(record_offsets[r], record_offsets[r + 1]):
-            if mask[s]:
-                _count_lines(data, text_offsets[s], text_offsets[s + 1], classes, marks, table, stamps, stamp, out[r])
+                _count_characters(data, start, end, classes, kinds, row)
+                _count_words(data, start, end, classes, lower, stops, seen, taken, stamp, row)
+                _count_lines(data, start, end, classes, marks, seen, taken, stamp, row)
+        _sum_classes(kinds, row)
     return out
 
 
@@ -205,6 +217,7 @@ _END_MARKS = ".!?…。！？\"'”’」』)）]】}》>;；`*_|~"
 _BULLET_MARKS = "-*•‣◦▪●·–"
 
 
+@cache
 def line_marks() -> npt.NDArray[np.uint8]:
     """For each code point: bit 1 when a line may end on it as a sentence does, bit 2 when it opens a list item."""
     marks = np.zeros(0x110000, dtype=np.uint8)
@@ -212,13 +225,14 @@ def line_marks() -> npt.NDArray[np.uint8]:
         marks[ord(character)] |= _ENDS
     for character in _BULLET_MARKS:
         marks[ord(character)] |= _BULLET
+    marks.setflags(write=False)
     return marks
 
 
 def measure(view: View) -> npt.NDArray[np.int64]:
     """The counts (n, len(Count)) of every record's view."""
     stops = np.array([token_hash(word) for word in STOP_WORDS], dtype=np.uint64)
-    return _measure(*view.arrays, *tables(), line_marks(), stops, len(Count))  # type: ignore[no-any-return]
+    return _measure(*view.arrays, *tables(), line_marks(), stops, len(Count))
 
 
 _UNENDED_SYMBOLS = ",:;，、：；-–—([{（【《「『&/\\=<+"
@@ -229,5 +243,3 @@ def unended(last: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     kinds = tables().classes[last]
     announces = np.array([ord(character) for character in _UNENDED_SYMBOLS])
     return ((last > 0) & (((kinds & _WORD) > 0) | np.isin(last, announces))).astype(np.int64)
-
-

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xxhash
 
 from didact.canonical import content_hash
 from didact.durable import read_json, write_json
-from didact.sources.containers import Block
+from didact.sources.blocks import Block
 
 MARKER = ".done.json"
 
@@ -33,15 +32,16 @@ class Chunk:
     ordinal: int
     blocks: tuple[Block, ...]
 
-    def digest(self) -> str:
-        """Hash of everything in the chunk that its result depends on."""
+    def digest(self, files: Mapping[str, str]) -> str:
+        """Hash of everything in the chunk that its result depends on. files: SHA-256 of each of the source's files, by relative path."""
         state = xxhash.xxh3_128()
         for block in self.blocks:
-            state.update(content_hash([block.path, block.container, block.first_index, block.locator]).encode())
-            for part in (block.data, block.head, block.starts, block.ends, block.lines):
-                content = part.tobytes() if isinstance(part, np.ndarray) else part
-                state.update(len(content).to_bytes(8, "little"))
-                state.update(content)
+            # Rows of columnar files are not in the block; the digest of their file stands for them.
+            origin = files[block.path] if block.file else ""
+            state.update(content_hash([block.path, block.container, block.first, block.offset, block.quoted, block.piece, origin]).encode())
+            for part in (block.data, block.head, block.starts.tobytes(), block.ends.tobytes(), block.lines.tobytes()):
+                state.update(len(part).to_bytes(8, "little"))
+                state.update(part)
         return state.hexdigest()
 
 
@@ -50,13 +50,18 @@ def group_blocks(source: str, blocks: Iterable[Block], size: int) -> Iterator[Ch
     held: list[Block] = []
     held_bytes = ordinal = 0
     for block in blocks:
-        if held and held_bytes + block.size > size:
+        if held and held_bytes + _size(block) > size:
             yield Chunk(source, ordinal, tuple(held))
             held, held_bytes, ordinal = [], 0, ordinal + 1
         held.append(block)
-        held_bytes += block.size
+        held_bytes += _size(block)
     if held:
         yield Chunk(source, ordinal, tuple(held))
+
+
+def _size(block: Block) -> int:
+    """Bytes of a block; rows of columnar files are reckoned at 400 bytes, about an instruction record's size."""
+    return len(block.data) if block.data else 400 * len(block)
 
 
 def write_marker(folder: Path, key: str, content: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Three ways a token may look back: over its whole row, over its own document only, or over a cache of keys and values.
 
-Each is a callable `attend(layer, q, k, v) -> y` on (batch, tokens, heads, head size), so that one decoder serves training on
-packed documents, plain rows and generation.
+Each is a callable `attend(layer, q, k, v) -> y` on (batch, tokens, heads, head size), so that one decoder serves
+training on packed documents, plain rows and generation.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _ToSlots(torch.autograd.Function):
         return tokens.new_zeros(count, *tokens.shape[1:]).index_copy_(0, slots, tokens)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return grad.index_select(0, ctx.saved_tensors[0]), None, None
 
 
@@ -61,13 +61,13 @@ class _FromSlots(torch.autograd.Function):
         return padded.index_select(0, slots)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         slots = ctx.saved_tensors[0]
         return grad.new_zeros(ctx.count, *grad.shape[1:]).index_copy_(0, slots, grad), None
 
 
 def _widths(longest: int) -> NDArray[np.int64]:
-    """Padded lengths: powers of two and the numbers half-way between, so that padding stays below a third of a group."""
+    """Padded lengths: powers of two and the numbers half-way between, so padding stays below a third of a group."""
     powers = 8 * 2 ** np.arange(max(1, int(longest).bit_length()))
     return np.sort(np.concatenate([powers, powers * 3 // 2]))
 
@@ -105,7 +105,9 @@ class DocumentAttention:
 
     @staticmethod
     def _group(shape: tuple[int, int], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (t.view(*shape, *t.shape[1:]) for t in (q, k, v))  # (documents * width, H, D) -> (documents, width, H, D)
+        q, k, v = (
+            t.view(*shape, *t.shape[1:]) for t in (q, k, v)
+        )  # (documents * width, H, D) -> (documents, width, H, D)
         return _scaled_dot_product(q, k, v).flatten(0, 1)
 
 
@@ -124,7 +126,7 @@ class KeyValueCache:
         self._mask: Tensor | None = None
 
     def prefill(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend causally over right-padded prompts (B, T, H, D) and remember them; padding is overwritten by later steps."""
+        """Attend causally over right-padded prompts (B, T, H, D) and remember them; later steps overwrite padding."""
         self.keys[layer, :, : k.shape[1]] = k
         self.values[layer, :, : v.shape[1]] = v
         return _scaled_dot_product(q, k, v)
@@ -132,7 +134,9 @@ class KeyValueCache:
     def begin_step(self) -> None:
         """Make room for one token in every row; call before the decoder's forward pass of a step."""
         longest = int(self.lengths.max()) + 1
-        self._mask = (torch.arange(longest, device=self.lengths.device) <= self.lengths[:, None])[:, None, None]  # (B, 1, 1, S)
+        self._mask = (torch.arange(longest, device=self.lengths.device) <= self.lengths[:, None])[
+            :, None, None
+        ]  # (B, 1, 1, S)
 
     def step(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Append one token per row, (B, 1, H, D), and attend over all of that row so far."""

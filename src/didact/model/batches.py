@@ -1,7 +1,8 @@
 """From token shards to batches: cut documents into pieces, pack pieces into rows, take rows for a step.
 
 The plan of an epoch is a pure function of (seed, epoch, pieces), and a step is a number of rows of it, so a run's whole
-position in its data is one integer. Nothing is discarded unseen: what does not fit is split, or counted under its policy.
+position in its data is one integer. Nothing is discarded unseen: what does not fit is split, or counted under its
+policy.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class CutReport:
 
 @dataclass(frozen=True)
 class Pieces:
-    """Stretches of documents that fit the context: `length` tokens from `start` are fed in, each predicts the one after it."""
+    """Stretches of documents that fit the context: `length` tokens from `start` go in, each predicts the next."""
 
     document: NDArray[np.int64]
     start: NDArray[np.int64]
@@ -81,15 +82,18 @@ def cut_documents(shards: Shards, context: int, policy: Policy) -> Pieces:
     """Stretches of at most `context` tokens, each with at least one trained target; what is left out is counted.
 
     A document of n tokens has n - 1 pairs of a token and its successor. Longer than the context: `split` keeps every
-    pair in consecutive pieces, `head` and `tail` keep one end, `drop` leaves the document out, `error` raises DataError.
-    Raises NoTrainedTokens when nothing with a trained target is left.
+    pair in consecutive pieces, `head` and `tail` keep one end, `drop` leaves the document out, `error` raises
+    DataError. Raises NoTrainedTokens when nothing with a trained target is left.
     """
     bounds = np.asarray(shards.bounds, np.int64)
     pairs = np.maximum(np.diff(bounds) - 1, 0)
     over = pairs > context
     if policy == "error" and over.any():
         worst = int(pairs.argmax())
-        raise DataError(f"document {worst} has {pairs[worst] + 1} tokens and {over.sum()} exceed the context of {context}; raise model.context or set over_long")
+        raise DataError(
+            f"document {worst} has {pairs[worst] + 1} tokens and {over.sum()} exceed the context of {context}; "
+            "raise model.context or set over_long"
+        )
     usable = np.flatnonzero((pairs > 0) & ~(over & (policy == "drop")))
     if policy == "split":
         document, start, length = _chunks(usable, pairs[usable], context)
@@ -99,7 +103,10 @@ def cut_documents(shards: Shards, context: int, policy: Policy) -> Pieces:
     trained = _trained_targets(shards, bounds[document] + start + 1, length)
     kept = trained > 0
     if not kept.any():
-        raise NoTrainedTokens(f"none of {len(pairs)} documents has a trained token within a context of {context}; look at the mix with `didact preview`")
+        raise NoTrainedTokens(
+            f"none of {len(pairs)} documents has a trained token within a context of {context}; look at the mix "
+            "with `didact preview`"
+        )
     report = _cut_report(pairs, over, policy, document, length, trained)
     return Pieces(document[kept], start[kept], length[kept], report)
 
@@ -172,7 +179,7 @@ def pack_epoch(pieces: Pieces, context: int, seed: int, epoch: int) -> PackingPl
     Pieces of one length are taken in an order keyed by (seed, epoch), and so are the finished rows. The number of rows
     is the same in every epoch, since it depends on the lengths alone.
     """
-    from didact.model.packing import best_fit  # noqa: PLC0415 - loading numba takes half a second
+    from didact.model.packing import best_fit
 
     keyed = _key_order(seed, epoch, 0, len(pieces.length))
     order = keyed[np.argsort(-pieces.length[keyed], kind="stable")]
@@ -194,8 +201,8 @@ class Batch:
     """Whole rows of a plan laid end to end without padding: N tokens of D document pieces.
 
     ids, targets, positions: (N,) int64; positions start at 0 in each piece. weights: (N,) float32, of each target.
-    lengths, documents: (D,) int64, the pieces in order. A model that isolates pieces needs no rows: those only bound the
-    batch's size.
+    lengths, documents: (D,) int64, the pieces in order. A model that isolates pieces needs no rows: those only bound
+    the batch's size.
     """
 
     ids: NDArray[np.int64]
@@ -233,9 +240,11 @@ def gather_batch(shards: Shards, entries: NDArray[np.void]) -> Batch:
 
 
 class BatchPlan:
-    """All steps of a training run over some shards: `step(n)` is the same batch whenever and wherever it is asked for."""
+    """All steps of a training run over some shards: `step(n)` is the same whenever and wherever it is asked for."""
 
-    def __init__(self, shards: Shards, context: int, batch_tokens: int, micro_tokens: int, policy: Policy, seed: int) -> None:
+    def __init__(
+        self, shards: Shards, context: int, batch_tokens: int, micro_tokens: int, policy: Policy, seed: int
+    ) -> None:
         self.shards, self.context, self.seed = shards, context, seed
         self.pieces = cut_documents(shards, context, policy)
         self.rows_per_step = max(1, batch_tokens // context)
@@ -269,10 +278,12 @@ class BatchPlan:
         return gather_batch(self.shards, plan.entries[plan.rows[first] : plan.rows[last]])
 
     def first_rows(self, tokens: int) -> list[Batch]:
-        """Batches of the first rows of epoch 0 that hold about `tokens` tokens in all: a fixed sample for validation."""
+        """Batches of the first rows of epoch 0, about `tokens` tokens in all: a fixed sample for validation."""
         wanted = min(self.rows, max(1, -(-tokens * self.rows // self.pieces.report.tokens)))
         plan = self.epoch(0)
-        return [self._rows(plan, row, min(row + self.rows_at_once, wanted)) for row in range(0, wanted, self.rows_at_once)]
+        return [
+            self._rows(plan, row, min(row + self.rows_at_once, wanted)) for row in range(0, wanted, self.rows_at_once)
+        ]
 
     def report(self) -> dict[str, Any]:
         """Counts of the cutting, and how full the rows are (the rest of a row is left out, not padded)."""

@@ -39,7 +39,8 @@ def save_checkpoint(
 ) -> Path:
     """Write `folder/step-N`, whole or not at all; returns its path.
 
-    `state` must be JSON. Raises CheckpointError beforehand when the disk has no room for it; older checkpoints stay then.
+    `state` must be JSON. Raises CheckpointError beforehand when the disk has no room for it; older checkpoints stay
+    then.
     """
     path = folder / f"step-{step}"
     _check_room(folder, model, optimizer or {})
@@ -59,7 +60,10 @@ def _check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> N
     needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *optimizer.values()]) * 3 // 2
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise CheckpointError(f"{folder}: a checkpoint needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; make room and run again")
+        raise CheckpointError(
+            f"{folder}: a checkpoint needs {needed / 1e6:.0f} MB and {free / 1e6:.0f} MB are free; make room "
+            "and run again"
+        )
 
 
 def write_model(folder: Path, model: Decoder) -> None:
@@ -69,7 +73,11 @@ def write_model(folder: Path, model: Decoder) -> None:
     ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config[key] is not None}
     write_json(folder / "generation_config.json", {"_from_model_config": True, **ids})
     tied = model.config.tie_word_embeddings
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items() if not (tied and name == "lm_head.weight")}
+    tensors = {
+        name: t.detach().cpu().contiguous()
+        for name, t in model.state_dict().items()
+        if not (tied and name == "lm_head.weight")
+    }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
@@ -85,7 +93,9 @@ def load_model(path: Path, device: torch.device | None = None) -> Decoder:
     Raises InputMissing when there is no such folder, CallError for another kind of model, CheckpointError for damage.
     """
     if not (path / "config.json").is_file():
-        raise InputMissing(path / "config.json", "model configuration", "a checkpoint is a folder such as RUN/finetune/step-120")
+        raise InputMissing(
+            path / "config.json", "model configuration", "a checkpoint is a folder such as RUN/finetune/step-120"
+        )
     model = Decoder(from_hugging_face(read_json(path / "config.json"), str(path / "config.json")))
     tensors = _read_weights(path)
     if model.config.tie_word_embeddings:
@@ -116,7 +126,8 @@ def _check_names(path: Path, model: Decoder, tensors: dict[str, Tensor]) -> None
     odd = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if odd:
         raise CheckpointError(
-            f"{path}: {len(odd)} tensors do not fit config.json, for example {odd[0]}: expected {expected.get(odd[0])}, found {found.get(odd[0])}"
+            f"{path}: {len(odd)} tensors do not fit config.json, for example {odd[0]}: expected "
+            f"{expected.get(odd[0])}, found {found.get(odd[0])}"
         )
 
 
@@ -135,18 +146,21 @@ def point(folder: Path, name: str, target: Path) -> None:
 
 
 def follow(folder: Path, name: str) -> Path | None:
-    """The step folder that a pointer file names; None when there is no pointer. Raises CheckpointError for a wrong one."""
+    """The step folder that a pointer file names; None without a pointer. Raises CheckpointError for a wrong one."""
     pointer = folder / name
     if not pointer.is_file():
         return None
     target = pointer.read_text().strip()
     if not _STEP.fullmatch(target) or not (folder / target / "state.json").is_file():
-        raise CheckpointError(f"{pointer}: names '{target[:40]}', which is not a checkpoint beside it; delete the pointer or choose a step")
+        raise CheckpointError(
+            f"{pointer}: names '{target[:40]}', which is not a checkpoint beside it; delete the pointer or "
+            "choose a step"
+        )
     return folder / target
 
 
 def resolve(path: Path) -> Path:
-    """The checkpoint meant by a path: itself, the folder a pointer file names, or the best of a run's phase or of a run."""
+    """The checkpoint meant by a path: itself, what a pointer file names, or the best of a phase or a run."""
     if path.is_file() and path.name in ("best", "last"):
         return follow(path.parent, path.name) or path
     for folder in (path, path / "finetune", path / "pretrain"):
@@ -196,4 +210,7 @@ def read_state(path: Path) -> dict[str, Any]:
 def check_vocabulary(config: DecoderConfig, vocab_size: int, where: Path) -> None:
     """Refuse a tokenizer whose ids the model has no rows for."""
     if vocab_size != config.vocab_size:
-        raise CallError(f"{where}: the model has {config.vocab_size} token rows and the tokenizer {vocab_size}; use the tokenizer it was trained with")
+        raise CallError(
+            f"{where}: the model has {config.vocab_size} token rows and the tokenizer {vocab_size}; use the "
+            "tokenizer it was trained with"
+        )

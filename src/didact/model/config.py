@@ -37,7 +37,11 @@ def _round_up(value: int, step: int) -> int:
 
 
 def derive_config(
-    settings: ModelSettings, vocab_size: int, bos_id: int | None = None, end_id: int | None = None, pad_id: int | None = None
+    settings: ModelSettings,
+    vocab_size: int,
+    bos_id: int | None = None,
+    end_id: int | None = None,
+    pad_id: int | None = None,
 ) -> DecoderConfig:
     """Every size of the decoder, those the recipe gives and those its depth implies (see ModelSettings).
 
@@ -47,7 +51,9 @@ def derive_config(
     heads = settings.heads or max(1, width // (32 if width <= 256 else 64))
     kv_heads = settings.kv_heads or heads
     if width % heads or (width // heads) % 2:
-        raise CallError(f"model: width {width} does not divide into {heads} heads of an even size; change width or heads")
+        raise CallError(
+            f"model: width {width} does not divide into {heads} heads of an even size; change width or heads"
+        )
     if heads % kv_heads:
         raise CallError(f"model: {heads} heads are not a multiple of {kv_heads} kv_heads; change one of them")
     return DecoderConfig(
@@ -76,30 +82,39 @@ def to_hugging_face(config: DecoderConfig) -> dict[str, Any]:
     """
     same = {name: getattr(config, name) for name in DecoderConfig.__dataclass_fields__ if name != "qk_norm"}
     kind = "qwen3" if config.qk_norm else "llama"
-    return same | {
-        "architectures": ["Qwen3ForCausalLM" if config.qk_norm else "LlamaForCausalLM"],
-        "model_type": kind,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "initializer_range": 0.02,
-        "use_cache": True,
-        "dtype": "float32",
-        "torch_dtype": "float32",
-    } | ({} if config.qk_norm else {"mlp_bias": False})
+    return (
+        same
+        | {
+            "architectures": ["Qwen3ForCausalLM" if config.qk_norm else "LlamaForCausalLM"],
+            "model_type": kind,
+            "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+            "hidden_act": "silu",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "initializer_range": 0.02,
+            "use_cache": True,
+            "dtype": "float32",
+            "torch_dtype": "float32",
+        }
+        | ({} if config.qk_norm else {"mlp_bias": False})
+    )
 
 
 def _require(origin: str, given: dict[str, Any], key: str, *allowed: Any) -> None:
     value = given.get(key)
     if value is not None and value not in allowed:
-        raise CallError(f"{origin}: {key} is {value!r}, and only {' or '.join(map(repr, allowed))} can be loaded; use another checkpoint")
+        raise CallError(
+            f"{origin}: {key} is {value!r}, and only {' or '.join(map(repr, allowed))} can be loaded; use "
+            "another checkpoint"
+        )
 
 
 def _check_supported(given: dict[str, Any], origin: str) -> None:
     """Refuse what this decoder would compute differently, rather than load it wrongly."""
     if given.get("model_type") not in ("qwen3", "llama"):
-        raise CallError(f"{origin}: model_type is {given.get('model_type')!r}, expected 'qwen3' or 'llama'; use another checkpoint")
+        raise CallError(
+            f"{origin}: model_type is {given.get('model_type')!r}, expected 'qwen3' or 'llama'; use another checkpoint"
+        )
     _require(origin, given, "hidden_act", "silu")
     _require(origin, given, "attention_bias", False)
     _require(origin, given, "mlp_bias", False)

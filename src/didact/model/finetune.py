@@ -29,7 +29,8 @@ def finetune(
     """Train on the weighted tokens, from a checkpoint folder or a run's best one; resumes like pre-training.
 
     Conversations longer than the context follow `settings.over_long` and are counted in the result's `data`.
-    Raises CallError when the tokenizer is not the checkpoint's, NoTrainedTokens, NonFiniteLoss, Interrupted, CheckpointError.
+    Raises CallError when the tokenizer is not the checkpoint's, NoTrainedTokens, NonFiniteLoss, Interrupted,
+    CheckpointError.
     """
     start = resolve(init)
     with compute_threads(threads):
@@ -37,7 +38,18 @@ def finetune(
         check_vocabulary(decoder.config, tokenizer.vocab_size, start)
         rate = settings.learning_rate or default_learning_rate(decoder.config.hidden_size) / 2
         return train_phase(
-            "finetune", decoder, settings, rate, settings.over_long, train, validation, tokenizer, folder, seed, _weights_digest(start), on_progress
+            "finetune",
+            decoder,
+            settings,
+            rate,
+            settings.over_long,
+            train,
+            validation,
+            tokenizer,
+            folder,
+            seed,
+            _weights_digest(start),
+            on_progress,
         )
 
 

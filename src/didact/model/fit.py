@@ -1,7 +1,7 @@
 """The one training loop: gradient accumulation, validation, best and last checkpoints, early stop, exact resume.
 
-What happens at a step depends only on the state saved after the step before, so a run that was interrupted ends with the
-same bytes as one that was not (on one device type with the same number of threads).
+What happens at a step depends only on the state saved after the step before, so a run that was interrupted ends with
+the same bytes as one that was not (on one device type with the same number of threads).
 """
 
 from __future__ import annotations
@@ -124,7 +124,10 @@ def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
             if saved != state.step and (_checkpoint_due(phase, state) or stopping.is_set()):
                 saved = _save(phase, state)
             if stopping.is_set() and not _finished(phase, state):
-                raise Interrupted(f"{phase.name} stopped at step {state.step} of {phase.steps} and saved; run the same command to go on")
+                raise Interrupted(
+                    f"{phase.name} stopped at step {state.step} of {phase.steps} and saved; run the same "
+                    "command to go on"
+                )
     return _result(phase, state)
 
 
@@ -135,8 +138,11 @@ def _resume(phase: Phase) -> TrainState:
         return TrainState(fingerprint=phase.fingerprint)
     saved = checkpoint.read_state(newest)
     state = TrainState(**{name: saved[name] for name in TrainState.__dataclass_fields__ if name in saved})
+    state.loss = math.nan if state.loss is None else state.loss  # JSON has no NaN: no step was finite yet
     if state.fingerprint != phase.fingerprint:
-        raise CheckpointError(f"{newest}: was trained with other settings or data; choose another folder or delete this one")
+        raise CheckpointError(
+            f"{newest}: was trained with other settings or data; choose another folder or delete this one"
+        )
     if state.plan != phase.train.plan_of(state.step - 1).digest:
         raise CheckpointError(f"{newest}: its packing plan cannot be made again from this data; choose another folder")
     phase.model.load_state_dict(checkpoint.load_model(newest).state_dict())
@@ -215,9 +221,14 @@ def _count_skip(phase: Phase, state: TrainState, batches: list[Batch], log: Metr
     state.skipped += 1
     state.skipped_in_row += 1
     documents = [int(document) for batch in batches for document in batch.documents]
-    log.write({"event": "skipped", "reason": "loss or gradient not finite", "step": state.step + 1, "documents": documents})
+    log.write(
+        {"event": "skipped", "reason": "loss or gradient not finite", "step": state.step + 1, "documents": documents}
+    )
     if state.skipped_in_row >= phase.settings.non_finite_limit:
-        raise NonFiniteLoss(f"{phase.name}: {state.skipped_in_row} steps in a row up to step {state.step + 1} had no finite loss; lower learning_rate, or look at the documents named in {log.path}")
+        raise NonFiniteLoss(
+            f"{phase.name}: {state.skipped_in_row} steps in a row up to step {state.step + 1} had no finite "
+            f"loss; lower learning_rate, or look at the documents named in {log.path}"
+        )
 
 
 @torch.inference_mode()
@@ -247,7 +258,9 @@ def _save(phase: Phase, state: TrainState) -> int:
     state.plan = plan.digest
     plan.save(phase.folder / "plan.npy")
     content = asdict(state) | phase.extra
-    checkpoint.save_checkpoint(phase.folder, state.step, phase.model, content, phase.optimizer.tensors(), phase.save_tokenizer)
+    checkpoint.save_checkpoint(
+        phase.folder, state.step, phase.model, content, phase.optimizer.tensors(), phase.save_tokenizer
+    )
     _point(phase, state)
     checkpoint.prune(phase.folder, phase.settings.keep_last)
     return state.step
@@ -257,7 +270,14 @@ def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
     share = rate_at(state.step - 1, phase.steps, phase.settings.warmup, phase.settings.decay)
     speed = round(state.tokens / max(state.seconds, 1e-9))
     rate = share * phase.optimizer.rate
-    return {"event": "step", "step": state.step, "loss": state.loss, "rate": rate, "tokens": state.tokens, "tokens_per_second": speed}
+    return {
+        "event": "step",
+        "step": state.step,
+        "loss": state.loss,
+        "rate": rate,
+        "tokens": state.tokens,
+        "tokens_per_second": speed,
+    }
 
 
 def _report(phase: Phase, state: TrainState, on_progress: OnProgress | None, validation_loss: float | None) -> None:
@@ -265,7 +285,15 @@ def _report(phase: Phase, state: TrainState, on_progress: OnProgress | None, val
         line = _line(phase, state)
         on_progress(
             Progress(
-                phase.name, state.step, phase.steps, state.loss, line["rate"], state.tokens, line["tokens_per_second"], state.seconds, validation_loss
+                phase.name,
+                state.step,
+                phase.steps,
+                state.loss,
+                line["rate"],
+                state.tokens,
+                line["tokens_per_second"],
+                state.seconds,
+                validation_loss,
             )
         )
 

@@ -18,7 +18,7 @@ from didact.recipe.training import GenerateSettings
 
 PROMPTS_AT_ONCE = 256
 _SHRINK_AT = 0.75
-"""Finished rows are taken out of the cache once fewer than this share of them goes on: copying it costs about a step."""
+"""Finished rows leave the cache once fewer than this share of them goes on: copying it costs about a step."""
 
 
 @dataclass
@@ -38,9 +38,9 @@ def generate(
 ) -> list[Completion]:
     """Complete each prompt, in the order given; prompts of similar length are computed together.
 
-    A prompt too long for the context keeps its tail, so that `max_tokens`, or at least half the context, is free for the
-    answer. What is drawn for a prompt depends on the seed and its place in the list, not on its neighbours.
-    Raises CallError for an empty prompt.
+    A prompt too long for the context keeps its tail, so that `max_tokens`, or at least half the context, is free for
+    the answer. What is drawn for a prompt depends on the seed and its place in the list, not on its neighbours. Raises
+    CallError for an empty prompt.
     """
     settings = settings or GenerateSettings()
     fitting = [fit_prompt(prompt, model.config.max_position_embeddings, settings.max_tokens) for prompt in prompts]
@@ -56,7 +56,9 @@ def generate(
     return completions
 
 
-def stream(model: Decoder, prompt: Sequence[int], stop_ids: Collection[int], settings: GenerateSettings | None = None) -> Iterator[int]:
+def stream(
+    model: Decoder, prompt: Sequence[int], stop_ids: Collection[int], settings: GenerateSettings | None = None
+) -> Iterator[int]:
     """Ids of one completion as they are chosen; equal to what `generate` gives for this prompt alone."""
     settings = settings or GenerateSettings()
     fitting = fit_prompt(prompt, model.config.max_position_embeddings, settings.max_tokens)
@@ -82,19 +84,19 @@ def _decode(
     limit = min(settings.max_tokens, model.config.max_position_embeddings - longest)
     cache = KeyValueCache(model.config, len(prompts), longest + limit, device, torch.float32)
     choose = _Chooser(settings, places)
-    rows = np.arange(len(prompts))
+    rows, going = np.arange(len(prompts)), np.ones(len(prompts), bool)
     with autocast(device):
         logits = _prefill(model, prompts, cache)
         for count in range(1, limit + 1):
             tokens = choose(logits, rows)
-            going = np.array([token not in stop_ids for token in tokens])
-            yield from zip(rows.tolist(), tokens, strict=True)
+            yield from ((int(row), token) for row, token, on in zip(rows, tokens, going, strict=True) if on)
+            going &= np.array([token not in stop_ids for token in tokens])
             if count == limit or not going.any():
                 return
             if going.mean() < _SHRINK_AT:
-                kept = torch.from_numpy(going.nonzero()[0]).to(device)
-                cache.keep(kept)
-                rows, tokens = rows[going], [token for token, on in zip(tokens, going, strict=True) if on]
+                cache.keep(torch.from_numpy(going.nonzero()[0]).to(device))
+                tokens = [token for token, on in zip(tokens, going, strict=True) if on]
+                rows, going = rows[going], going[going]
             logits = _advance(model, tokens, cache)
 
 
@@ -126,7 +128,9 @@ class _Chooser:
     def __init__(self, settings: GenerateSettings, places: list[int]) -> None:
         self.settings = settings
         seeds = (np.array([settings.seed, place], np.uint64) for place in places)
-        self.numbers = [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds] if settings.temperature else []
+        self.numbers = (
+            [np.random.Generator(np.random.Philox(key=seed)) for seed in seeds] if settings.temperature else []
+        )
 
     def __call__(self, logits: Tensor, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> list[int]:
         """Token ids from logits (B, vocabulary); ties go to the lower id."""
@@ -136,8 +140,12 @@ class _Chooser:
         chances = (logits.float() / self.settings.temperature).softmax(-1).double()
         chances, ids = chances.sort(dim=-1, descending=True, stable=True)
         running = chances.cumsum(-1)
-        running = running.clamp(max=torch.where(running - chances < self.settings.top_p, running, 0).amax(-1, keepdim=True))
-        drawn = torch.tensor([self.numbers[row].random() for row in rows], dtype=torch.float64, device=logits.device)[:, None]
+        running = running.clamp(
+            max=torch.where(running - chances < self.settings.top_p, running, 0).amax(-1, keepdim=True)
+        )
+        drawn = torch.tensor([self.numbers[row].random() for row in rows], dtype=torch.float64, device=logits.device)[
+            :, None
+        ]
         place = (running <= drawn * running[:, -1:]).sum(-1, keepdim=True).clamp(max=ids.shape[-1] - 1)
         sampled: list[int] = ids.gather(-1, place)[:, 0].tolist()
         return sampled

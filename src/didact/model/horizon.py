@@ -11,7 +11,9 @@ from didact.model.batches import BatchPlan
 from didact.recipe.training import TrainingSettings
 
 
-def planned_steps(settings: TrainingSettings, plan: BatchPlan, folder: Path, seconds_per_step: Callable[[], float]) -> int:
+def planned_steps(
+    settings: TrainingSettings, plan: BatchPlan, folder: Path, seconds_per_step: Callable[[], float]
+) -> int:
     """Length of the run: the smallest of its limits, one epoch when there is none.
 
     A limit in minutes is turned into steps once, by `seconds_per_step`, and kept in `horizon.json` for later resumes.

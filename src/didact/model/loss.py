@@ -12,7 +12,7 @@ from didact.model.batches import Batch
 from didact.model.transformer import Decoder
 
 LOGITS_AT_ONCE = 1 << 21
-"""Logits computed per piece: 8 MB in fp32, near the size of a core's cache, and a bound on memory for any vocabulary."""
+"""Logits computed per piece: 8 MB in fp32, near a core's cache, and a bound on memory for any vocabulary."""
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
@@ -32,7 +32,12 @@ class _WeightedCrossEntropy(torch.autograd.Function):
             chosen = targets[piece, None]
             total += ((level - logits.gather(1, chosen))[:, 0] * weights[piece]).sum()
             if to_hidden is not None and to_head is not None:
-                error = logits.sub_(level).exp_().scatter_add_(1, chosen, -torch.ones_like(level)).mul_(weights[piece, None])
+                error = (
+                    logits.sub_(level)
+                    .exp_()
+                    .scatter_add_(1, chosen, -torch.ones_like(level))
+                    .mul_(weights[piece, None])
+                )
                 error = error.to(hidden.dtype)
                 torch.mm(error, head, out=to_hidden[piece])
                 to_head.addmm_(error.t(), hidden[piece])
@@ -40,7 +45,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         to_hidden, to_head = ctx.saved_tensors
         return to_hidden * grad, to_head * grad, None, None
 
@@ -48,14 +53,15 @@ class _WeightedCrossEntropy(torch.autograd.Function):
 def weighted_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
     """Sum over tokens of weight x -log softmax(hidden @ head.T)[target], in nats.
 
-    hidden (N, C), head (vocabulary, C), targets (N,) int64, weights (N,) float32. Differentiable once, in hidden and head.
+    hidden (N, C), head (vocabulary, C), targets (N,) int64, weights (N,) float32. Differentiable once, in hidden and
+    head.
     """
     loss: Tensor = _WeightedCrossEntropy.apply(hidden, head, targets, weights)
     return loss
 
 
 def batch_loss(model: Decoder, batch: Batch) -> Tensor:
-    """Weighted loss sum of a batch in nats; tokens without a target reach neither the last block's output nor the head."""
+    """Weighted loss sum of a batch in nats; tokens without a target skip the end of the last block and the head."""
     device = model.lm_head.weight.device
     ids, positions = (torch.from_numpy(array).to(device)[None] for array in (batch.ids, batch.positions))
     attend = DocumentAttention(batch.lengths, device)

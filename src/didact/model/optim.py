@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,12 +14,12 @@ from didact.recipe.training import TrainingSettings
 ADAM_BETAS = (0.9, 0.95)
 MUON_MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic iteration of Jordan et al., "Muon" (2024): fast growth near zero, values end within 0.7..1.2."""
+"""Coefficients of the quintic iteration of Jordan et al., "Muon" (2024): values end within 0.7..1.2."""
 NEWTON_SCHULZ_STEPS = 5
 
 
 def rate_at(step: int, steps: int, warmup: float, decay: float) -> float:
-    """Share of the peak learning rate at a step (0-based): linear up, level, linear down to nearly zero at the last step.
+    """Share of the peak learning rate at a step (0-based): linear up, level, linear down almost to zero.
 
     warmup, decay: shares of all steps.
 
@@ -30,8 +32,8 @@ def rate_at(step: int, steps: int, warmup: float, decay: float) -> float:
 
 
 def default_learning_rate(width: int) -> float:
-    """Peak rate of AdamW for a stream of `width` floats: 0.004 at 128, falling with the square root."""
-    return 0.004 * (128 / width) ** 0.5
+    """Peak rate of AdamW for a stream of `width` floats: 0.002 at 128, falling with the square root."""
+    return 0.002 * (128 / width) ** 0.5
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:
@@ -55,7 +57,7 @@ class Muon:
     The step is scaled by sqrt(max(1, rows / columns)), so that one rate suits matrices of every shape.
     """
 
-    def __init__(self, named: list[tuple[str, Tensor]], rate: float, weight_decay: float) -> None:
+    def __init__(self, named: Sequence[tuple[str, Tensor]], rate: float, weight_decay: float) -> None:
         self.rate, self.weight_decay = rate, weight_decay
         self.momenta = {name: torch.zeros_like(matrix) for name, matrix in named}
         self.shapes: dict[tuple[int, ...], list[tuple[str, Tensor]]] = {}
@@ -87,7 +89,9 @@ class Optimizer:
         named = list(model.named_parameters())
         self.parameters = [parameter for _, parameter in named]
         self.clip = settings.clip
-        matrix = {name for name, p in named if p.dim() == 2 and "layers" in name} if settings.optimizer == "muon" else set()
+        matrix = (
+            {name for name, p in named if p.dim() == 2 and "layers" in name} if settings.optimizer == "muon" else set()
+        )
         by_muon = [(name, p) for name, p in named if name in matrix]
         self.muon = Muon(by_muon, settings.muon_learning_rate, settings.weight_decay) if by_muon else None
         self.by_adam = [(name, p) for name, p in named if name not in matrix]
@@ -99,7 +103,7 @@ class Optimizer:
         self.adam = torch.optim.AdamW([g for g in groups if g["params"]], lr=self.rate, betas=ADAM_BETAS, fused=True)
 
     def clip_gradients(self) -> float:
-        """Scale the gradients to the largest norm allowed and say what the norm was; not finite when a gradient is not."""
+        """Scale the gradients to the largest norm allowed; returns the norm before, not finite if a gradient is not."""
         return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.clip))
 
     def step(self, share: float) -> None:
@@ -118,15 +122,25 @@ class Optimizer:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that the next step depends on, by name; empty before the first step of AdamW."""
-        held = {f"adam.{key}.{name}": value for name, p in self.by_adam for key, value in self.adam.state.get(p, {}).items()}
+        held = {
+            f"adam.{key}.{name}": value for name, p in self.by_adam for key, value in self.adam.state.get(p, {}).items()
+        }
         return held | {f"muon.{name}": value for name, value in (self.muon.momenta if self.muon else {}).items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a saved state. Raises CheckpointError when it belongs to other parameters or another optimiser."""
         for name, p in self.by_adam:
-            self.adam.state[p] = {key: tensors[f"adam.{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"adam.{key}.{name}" in tensors}
+            self.adam.state[p] = {
+                key: tensors[f"adam.{key}.{name}"]
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"adam.{key}.{name}" in tensors
+            }
         if self.muon is not None:
-            self.muon.momenta = {name: tensors.get(f"muon.{name}", momentum) for name, momentum in self.muon.momenta.items()}
+            self.muon.momenta = {
+                name: tensors.get(f"muon.{name}", momentum) for name, momentum in self.muon.momenta.items()
+            }
         odd = self.tensors().keys() ^ tensors.keys()
         if odd:
-            raise CheckpointError(f"optimiser state does not match the model, for example at {min(odd)}; train into another folder")
+            raise CheckpointError(
+                f"optimiser state does not match the model, for example at {min(odd)}; train into another folder"
+            )

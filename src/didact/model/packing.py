@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 def best_fit(lengths: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
     """Row of each piece, where every piece goes to the fullest row that still holds it, or else opens a new one.
 
-    lengths: (n,), each from 1 to capacity, longest first (best-fit decreasing: at most 11/9 of the fewest possible rows,
-    plus 6/9; Dosa 2007 for first-fit decreasing, the same bound). Returns (n,) row numbers from 0, in order of opening.
-    Among equally full rows the one filled last is taken. Rows are kept in one stack per amount of room left.
+    lengths: (n,), each from 1 to capacity, longest first (best-fit decreasing: at most 11/9 of the fewest possible
+    rows, plus 6/9; Dosa 2007 for first-fit decreasing, the same bound). Returns (n,) row numbers from 0, in order of
+    opening. Among equally full rows the one filled last is taken. Rows are kept in one stack per amount of room left.
     """
     top = np.full(capacity + 1, -1, np.int64)
     below = np.empty(len(lengths), np.int64)

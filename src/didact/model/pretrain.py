@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from didact.model.batches import Shards
+from didact.model.checkpoint import newest, save_checkpoint
 from didact.model.config import derive_config
 from didact.model.fit import FitResult, OnProgress
 from didact.model.optim import default_learning_rate
@@ -53,5 +54,27 @@ def pretrain(
         decoder = Decoder(config).initialise(seed).to(choose_device(device))
         rate = settings.learning_rate or default_learning_rate(config.hidden_size)
         return train_phase(
-            "pretrain", decoder, settings, rate, "split", train, validation, tokenizer, folder, seed, f"seed {seed}", on_progress
+            "pretrain",
+            decoder,
+            settings,
+            rate,
+            "split",
+            train,
+            validation,
+            tokenizer,
+            folder,
+            seed,
+            f"seed {seed}",
+            on_progress,
         )
+
+
+def initial_checkpoint(model: ModelSettings, tokenizer: PretrainTokenizer, folder: Path, seed: int) -> Path:
+    """A checkpoint of fresh weights, for fine-tuning without pre-training; the one on file when there is one."""
+    saved = newest(folder)
+    if saved is None:
+        config = derive_config(model, tokenizer.vocab_size, tokenizer.bos_id, tokenizer.end_id, tokenizer.pad_id)
+        decoder = Decoder(config).initialise(seed)
+        state = {"phase": "initial", "step": 0, "seed": seed, "tokenizer": tokenizer.digest}
+        saved = save_checkpoint(folder, 0, decoder, state, save_tokenizer=tokenizer.save)
+    return saved

@@ -1,8 +1,8 @@
 """A Qwen3-type decoder: RMSNorm, rotary positions, normalised queries and keys, grouped heads, SwiGLU.
 
-Modules carry the names of Hugging Face's Qwen3ForCausalLM and LlamaForCausalLM, so a state dict is a checkpoint of theirs
-as it stands, and the forward arithmetic follows the same order, so fp32 logits are equal bit by bit.
-Shapes: B rows, T tokens, C width, H query heads, K key heads, D head size.
+Modules carry the names of Hugging Face's Qwen3ForCausalLM and LlamaForCausalLM, so a state dict is a checkpoint of
+theirs as it stands, and the forward arithmetic follows the same order, so fp32 logits are equal bit by bit. Shapes: B
+rows, T tokens, C width, H query heads, K key heads, D head size.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        scale = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + epsilon).to(x.dtype)
+        wide = x.float() if x.dtype == torch.bfloat16 else x
+        scale = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + epsilon).to(x.dtype)
         normal = x * scale
         ctx.save_for_backward(normal, scale, weight)
         return weight * normal
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         normal, scale, weight = ctx.saved_tensors
         inner = grad * weight
         along = (inner * normal).mean(-1, keepdim=True)
@@ -62,7 +63,7 @@ class _Rotate(torch.autograd.Function):
         return (x * cos) + (_half_turn(x) * sin)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         return (grad * cos).sub_(_half_turn(grad) * sin), None, None
 
@@ -70,6 +71,12 @@ class _Rotate(torch.autograd.Function):
 def _half_turn(x: Tensor) -> Tensor:
     first, second = x.chunk(2, dim=-1)
     return torch.cat((-second, first), dim=-1)
+
+
+def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn queries or keys (B, T, H, D) by their positions' angles, so that products depend on distance alone."""
+    y: Tensor = _Rotate.apply(x, *angles)
+    return y
 
 
 def rotary_angles(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,7 +108,7 @@ class Attention(nn.Module):
         q = self.q_norm(self.q_proj(x).view(heads))  # (B, T, C) -> (B, T, H, D)
         k = self.k_norm(self.k_proj(x).view(heads))  # (B, T, C) -> (B, T, K, D)
         v = self.v_proj(x).view(heads)  # (B, T, C) -> (B, T, K, D)
-        q, k = _Rotate.apply(q, *angles), _Rotate.apply(k, *angles)
+        q, k = rotate(q, angles), rotate(k, angles)
         y = attend(self.layer, q.to(v.dtype), k.to(v.dtype), v).flatten(2)  # (B, T, H, D) -> (B, T, H * D)
         mixed: Tensor = self.o_proj(y if only is None else y[:, only])
         return mixed
@@ -185,7 +192,7 @@ class Decoder(nn.Module):
 
     @torch.no_grad()
     def initialise(self, seed: int) -> Decoder:
-        """Draw the initial weights from a seed: each block starts as the identity, since its two outputs start at zero."""
+        """Draw the first weights from a seed; each block starts as the identity, its two outputs being zero."""
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:

@@ -32,7 +32,9 @@ class Recipe(Settings):
     filters: list[FilterRule] = Field(default_factory=list, description="Bounds on signals, applied in order; the first that fails names the reason.")
     dedup: DedupSettings = Field(default_factory=lambda: DedupSettings(), description="What counts as the same record.")
     split: SplitSettings = Field(default_factory=lambda: SplitSettings(), description="Held-out shares.")
-    tokenizer: TokenizerSettings = Field(default_factory=lambda: TokenizerSettings(), description="The tokenizer that counts and trains.")
+    tokenizer: TokenizerSettings | None = Field(
+        default_factory=lambda: TokenizerSettings(), description="The tokenizer that counts and trains; null: none, when the mixes count records and nothing is trained."
+    )
     mixes: dict[str, Mix] = Field(default_factory=dict, description="What the shards hold; none: one mix `finetune` (or `pretrain` for plain text) of every source, once.")
     model: ModelSettings = Field(default_factory=lambda: ModelSettings(), description="Shape of the reference model.")
     pretrain: PretrainSettings | None = Field(None, description="Pre-training; needs a mix of that purpose.")
@@ -47,6 +49,8 @@ class Recipe(Settings):
         for name, mix in self.mixes.items():
             if mix.purpose is None and name not in get_args(Purpose):
                 raise ValueError(f"mixes.{name}: give its 'purpose' ({', '.join(get_args(Purpose))}) or name it after one")
+        if self.tokenizer is None and (self.pretrain or self.finetune or any(mix.unit != "records" for mix in self.mixes.values())):
+            raise ValueError("tokenizer is null, but training and mixes in tokens need one")
         return self
 
     def _references(self) -> list[tuple[str, str]]:

@@ -51,6 +51,12 @@ class MinHashSettings(Settings):
     numbers: bool = Field(True, description="Texts whose sequences of numbers differ are not duplicates: `12 * 7` and `35 * 9` are two questions.")
     short_response: int = Field(8, ge=0, description="Responses of at most this many tokens on either side must be equal, since one changed word is another answer.")
 
+    @model_validator(mode="after")
+    def _not_the_response_alone(self) -> Self:
+        if set(self.views) == {"response"}:
+            raise ValueError("equal responses alone do not make duplicates ('Yes.' answers many questions); add 'prompt' to views")
+        return self
+
 
 class DedupSettings(Settings):
     """What counts as the same record."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from didact.recipe.quantity import Count
 from didact.recipe.selection import Settings
 
 Unit = Literal["paragraphs", "file", "line"]
-Column = Literal[
-    "prompt", "response", "system", "context", "text", "question", "answer", "instruction", "input", "output", "messages", "chosen", "rejected"
-]
+COLUMNS = (
+    "prompt", "response", "system", "context", "text", "question", "answer",
+    "instruction", "input", "output", "messages", "chosen", "rejected",
+)  # fmt: skip
 """What a column can mean whatever the format calls it; each adapter says which of them it has, and under which key."""
 
 
@@ -20,31 +21,81 @@ class Source(Settings):
     """A named input: where it is, how to read it, under which licence."""
 
     path: str | list[str] = Field(
-        description="File, folder or glob, or a list of them, relative to the recipe. A folder means all its files, except hidden ones.", examples=["data/alpaca_data.json.gz"]
+        description="File, folder or glob, or a list of them, relative to the recipe. "
+        "A folder means all its files, except hidden ones.",
+        examples=["data/alpaca_data.json.gz"],
     )
-    format: str = Field("auto", description="Name of an adapter; `didact formats` lists them. `auto` scores all of them on the first rows of each file.", examples=["alpaca"])
-    license: str | None = Field(None, description="SPDX expression of the licence; it stands in every record and in the data set card.", examples=["CC-BY-4.0"])
-    language: str | None = Field(None, description="BCP 47 tag of the main language, for records that do not say it themselves.", examples=["en"])
-    columns: dict[Column, str] = Field(
-        default_factory=dict, description="Which key of a row holds what, for rows that name their fields differently.", examples=[{"prompt": "query", "response": "reply"}]
+    format: str = Field(
+        "auto",
+        description="Name of an adapter; `didact formats` lists them. "
+        "`auto` scores all of them on the first rows of each file.",
+        examples=["alpaca"],
     )
-    limit: Count | None = Field(None, ge=1, description="Read only the first rows, counted over the files in order and before `where`.", examples=[1000])
+    license: str | None = Field(
+        None,
+        description="SPDX expression of the licence; it stands in every record and in the data set card.",
+        examples=["CC-BY-4.0"],
+    )
+    language: str | None = Field(
+        None, description="BCP 47 tag of the main language, for records that do not say it themselves.", examples=["en"]
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Which key of a row holds what, for rows that name their fields differently.",
+        examples=[{"prompt": "query", "response": "reply"}],
+    )
+    limit: Count | None = Field(
+        None,
+        ge=1,
+        description="Read only the first rows, counted over the files in order and before `where`.",
+        examples=[1000],
+    )
     where: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Read only rows that have these values under these keys. A CSV cell equals the value it spells.", examples=[{"lang": "en"}]
+        default_factory=dict,
+        description="Read only rows that have these values under these keys. A CSV cell equals the value it spells.",
+        examples=[{"lang": "en"}],
     )
     system: str | None = Field(
-        None, description="System prompt for records without one. Questions and tasks become conversations by it, as the prompt belongs to a conversation.", examples=["Answer briefly."]
+        None,
+        description="System prompt for records without one. Questions and tasks become conversations by it, "
+        "as the prompt belongs to a conversation.",
+        examples=["Answer briefly."],
     )
-    unit: Unit = Field("paragraphs", description="What one record of plain text is: paragraphs packed to at most 8,000 characters, a whole file, or a line.")
-    task: str | None = Field(None, description="Task name, for records that do not say it themselves.", examples=["sorting"])
-    group: str | None = Field(None, description="Key of the rows whose value ties records together: rows of equal value never part in a split.", examples=["passage_id"])
-    split: str | None = Field(None, description="The split under which the author published these files; kept with the records, it decides nothing.", examples=["train"])
+    unit: Unit = Field(
+        "paragraphs",
+        description="What one record of plain text is: "
+        "paragraphs packed to at most 8,000 characters, a whole file, or a line.",
+    )
+    task: str | None = Field(
+        None, description="Task name, for records that do not say it themselves.", examples=["sorting"]
+    )
+    group: str | None = Field(
+        None,
+        description="Key of the rows whose value ties records together: rows of equal value never part in a split.",
+        examples=["passage_id"],
+    )
+    split: str | None = Field(
+        None,
+        description="The split under which the author published these files; "
+        "kept with the records, it decides nothing.",
+        examples=["train"],
+    )
 
     @model_validator(mode="after")
     def _names_a_path(self) -> Self:
         if not self.path or (isinstance(self.path, list) and not all(self.path)):
             raise ValueError("path is empty; name a file, a folder or a glob")
         return self
+
+    @field_validator("columns")
+    @classmethod
+    def _are_generic(cls, columns: dict[str, str]) -> dict[str, str]:
+        for name in columns:
+            if name not in COLUMNS:
+                raise ValueError(
+                    f"'{name}' is none of {', '.join(COLUMNS)}; write what a column means first, then its key"
+                )
+        return columns
 
     def paths(self) -> list[str]:
         """The path or paths as a list."""

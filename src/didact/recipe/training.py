@@ -1,4 +1,4 @@
-"""The recipe's settings of the model, its two training phases, evaluation and generation; torch is not needed to read them."""
+"""The recipe's settings of the model, its two training phases, evaluation and generation; needs no torch."""
 
 from __future__ import annotations
 
@@ -26,16 +26,51 @@ class ModelSettings(TrainingPart):
     embedding, which adds vocabulary x width): d 2: 0.4 M, 3: 1.3 M, 4: 1.8 M, 5: 3.9 M, 6: 7.6 M, 8: 14 M, 12: 48 M.
     """
 
-    depth: int = Field(4, ge=1, le=64, description="Number of layers; sets every size below that is not given. 4 trains in minutes on two cores.")
-    width: int | None = Field(None, ge=32, le=16384, description="Size of the residual stream, in floats per token. Default: from depth.")
+    depth: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Number of layers; sets every size below that is not given. 4 trains in minutes on two cores.",
+    )
+    width: int | None = Field(
+        None, ge=32, le=16384, description="Size of the residual stream, in floats per token. Default: from depth."
+    )
     layers: int | None = Field(None, ge=1, le=128, description="Number of blocks. Default: depth.")
-    heads: int | None = Field(None, ge=1, le=256, description="Query heads; must divide the width into even parts. Default: from the width.")
-    kv_heads: int | None = Field(None, ge=1, le=256, description="Key and value heads; must divide `heads`. Default: as many as heads, since a small model's cache is small.")
-    ffn: int | None = Field(None, ge=32, le=65536, description="Inner size of the SwiGLU feed-forward part. Default: from the width.")
-    context: int = Field(256, ge=16, le=131072, description="Longest document or conversation the model sees, in tokens. 256 holds short instructions; time per token grows with it.")
-    qk_norm: bool = Field(True, description="Normalise queries and keys (Qwen3 type; stable at high learning rates). false: a plain Llama.")
-    tie: bool = Field(True, description="One matrix for embedding and output: below about 0.5 B parameters the vocabulary would otherwise be most of the model.")
-    rope_theta: Positive = Field(10_000.0, description="Base of the rotary position angles; 10,000 suits contexts up to 4,096 tokens.")
+    heads: int | None = Field(
+        None, ge=1, le=256, description="Query heads; must divide the width into even parts. Default: from the width."
+    )
+    kv_heads: int | None = Field(
+        None,
+        ge=1,
+        le=256,
+        description="Key and value heads; must divide `heads`. Default: as many as heads, since a small "
+        "model's cache is "
+        "small.",
+    )
+    ffn: int | None = Field(
+        None, ge=32, le=65536, description="Inner size of the SwiGLU feed-forward part. Default: from the width."
+    )
+    context: int = Field(
+        256,
+        ge=16,
+        le=131072,
+        description="Longest document or conversation the model sees, in tokens. 256 holds short instructions; "
+        "time per "
+        "token grows with it.",
+    )
+    qk_norm: bool = Field(
+        True,
+        description="Normalise queries and keys (Qwen3 type; stable at high learning rates). false: a plain Llama.",
+    )
+    tie: bool = Field(
+        True,
+        description="One matrix for embedding and output: below about 0.5 B parameters the vocabulary would "
+        "otherwise be "
+        "most of the model.",
+    )
+    rope_theta: Positive = Field(
+        10_000.0, description="Base of the rotary position angles; 10,000 suits contexts up to 4,096 tokens."
+    )
 
 
 class TrainingSettings(TrainingPart):
@@ -43,44 +78,100 @@ class TrainingSettings(TrainingPart):
 
     tokens: Count | None = Field(None, ge=1, description="Stop after about this many input tokens, such as 2M.")
     epochs: Positive | None = Field(None, description="Stop after this many passes over the mix; a fraction is fine.")
-    minutes: Positive | None = Field(None, description="Choose as many steps as fit into this time, from the measured time of the first steps; the learning-rate schedule then fits them.")
-    context: int | None = Field(None, ge=16, description="Longest piece of text in this phase, in tokens; at most the model's, which is the default.")
-    batch_tokens: Count = Field(4096, ge=16, description="Tokens in one optimiser step, rounded to rows of `context`. Small batches learn most per token; a GPU wants 65k and more.")
-    micro_tokens: Count = Field(8192, ge=16, description="Most tokens in one forward pass; a step larger than this is accumulated. Bounds memory.")
-    learning_rate: Positive | None = Field(None, description="Peak rate of AdamW. Default: from the width, 0.004 x sqrt(128 / width).")
-    muon_learning_rate: Positive = Field(0.02, description="Peak rate of Muon on the block matrices when optimizer is muon; updates are orthogonal, so it does not depend on the width.")
+    minutes: Positive | None = Field(
+        None,
+        description="Choose as many steps as fit into this time, from the measured time of the first steps; the "
+        "learning-rate schedule then fits them.",
+    )
+    context: int | None = Field(
+        None,
+        ge=16,
+        description="Longest piece of text in this phase, in tokens; at most the model's, which is the default.",
+    )
+    batch_tokens: Count = Field(
+        4096,
+        ge=16,
+        description="Tokens in one optimiser step, rounded to rows of `context`. Small batches learn most per "
+        "token; a GPU "
+        "wants 65k and more.",
+    )
+    micro_tokens: Count | None = Field(
+        None,
+        ge=16,
+        description="Most tokens in one forward pass; a step larger than this is accumulated. Bounds memory. Default: "
+        "2,048 on a CPU, where more falls out of the cache and costs a tenth, and 32,768 on a GPU.",
+    )
+    learning_rate: Positive | None = Field(
+        None, description="Peak rate of AdamW. Default: from the width, 0.002 x sqrt(128 / width)."
+    )
+    muon_learning_rate: Positive = Field(
+        0.02,
+        description="Peak rate of Muon on the block matrices when optimizer is muon; updates are orthogonal, "
+        "so it does "
+        "not depend on the width.",
+    )
     warmup: Share = Field(0.04, description="Share of the steps in which the rate climbs linearly from zero.")
-    decay: Share = Field(0.5, description="Share of the steps, at the end, in which the rate falls linearly to zero. Short runs gain from a long decay.")
-    weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.1, description="Decoupled decay per unit of learning rate, on matrices only: norms have no scale to shrink.")
+    decay: Share = Field(
+        0.5,
+        description="Share of the steps, at the end, in which the rate falls linearly to zero. Short runs gain "
+        "from a long "
+        "decay.",
+    )
+    weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, description="Decoupled decay per unit of learning rate, on matrices only: norms have no scale to shrink."
+    )
     clip: Positive = Field(1.0, description="Largest global gradient norm; longer gradients are scaled down.")
-    optimizer: Literal["adamw", "muon"] = Field("adamw", description="adamw for all, or muon for the block matrices and adamw for the rest. Muon learns more per token and costs more per step.")
+    optimizer: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="adamw for all, or muon for the block matrices and adamw for the rest. Muon learns more "
+        "per token and "
+        "costs more per step.",
+    )
     eval_every: int | None = Field(None, ge=1, description="Steps between validations. Default: a tenth of the run.")
-    eval_tokens: Count = Field(200_000, ge=1, description="At most this many validation tokens are scored each time; always the same ones.")
-    patience: int | None = Field(None, ge=1, description="Stop after this many validations in a row without a better loss. Default: never.")
-    checkpoint_every: int | None = Field(None, ge=1, description="Steps between checkpoints. Default: at every validation.")
+    eval_tokens: Count = Field(
+        200_000, ge=1, description="At most this many validation tokens are scored each time; always the same ones."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Stop after this many validations in a row without a better loss. Default: never."
+    )
+    checkpoint_every: int | None = Field(
+        None, ge=1, description="Steps between checkpoints. Default: at every validation."
+    )
     keep_last: int = Field(1, ge=1, le=1000, description="How many of the newest checkpoints to keep, beside the best.")
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics.jsonl and progress reports.")
-    non_finite_limit: int = Field(5, ge=1, description="Stop after this many steps in a row whose loss or gradient was not finite; fewer are skipped and counted.")
+    non_finite_limit: int = Field(
+        5,
+        ge=1,
+        description="Stop after this many steps in a row whose loss or gradient was not finite; fewer are skipped and "
+        "counted.",
+    )
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> TrainingSettings:
         if self.warmup + self.decay > 1:
-            raise ValueError(f"warmup {self.warmup} and decay {self.decay} are shares of the same steps; together they must not exceed 1")
+            raise ValueError(
+                f"warmup {self.warmup} and decay {self.decay} are shares of the same steps; together they must "
+                "not exceed 1"
+            )
         return self
 
 
 class PretrainSettings(TrainingSettings):
-    """Pre-training: next-token loss on every token of the `pretrain` mix; documents longer than the context are split."""
+    """Pre-training: loss on every token of the `pretrain` mix; documents longer than the context are split."""
 
 
 class FinetuneSettings(TrainingSettings):
-    """Fine-tuning: loss on the assistant's tokens of the `finetune` mix, starting from the best pre-trained checkpoint."""
+    """Fine-tuning: loss on the assistant's tokens of the `finetune` mix, from the best pre-trained checkpoint."""
 
     learning_rate: Positive | None = Field(None, description="Peak rate of AdamW. Default: half of pre-training's.")
-    muon_learning_rate: Positive = Field(0.01, description="Peak rate of Muon when optimizer is muon; half of pre-training's.")
+    muon_learning_rate: Positive = Field(
+        0.01, description="Peak rate of Muon when optimizer is muon; half of pre-training's."
+    )
     over_long: Literal["drop", "error", "head", "tail"] = Field(
         "drop",
-        description="A conversation longer than the context is dropped, ends the run, or keeps its head or its tail; each is counted. Half a conversation teaches half an answer, so drop is the default.",
+        description="A conversation longer than the context is dropped, ends the run, or keeps its head or its "
+        "tail; each "
+        "is counted. Half a conversation teaches half an answer, so drop is the default.",
     )
 
 
@@ -89,10 +180,14 @@ class EvaluationTask(TrainingPart):
 
     name: str = Field(min_length=1, description="Name of the task in reports.")
     path: str | None = Field(None, description="File or glob with the task's records. Exactly one of path and split.")
-    split: Literal["validation", "test"] | None = Field(None, description="Split of the version to take the records from; scored per source.")
+    split: Literal["validation", "test"] | None = Field(
+        None, description="Split of the version to take the records from; scored per source."
+    )
     format: str = Field("auto", description="Format of the file; auto detects it.")
     metric: str = Field("exact_match", description="Registered metric, such as exact_match, contains or f1.")
-    limit: Count | None = Field(None, ge=1, description="Score at most this many records, chosen by a key, so that runs compare.")
+    limit: Count | None = Field(
+        None, ge=1, description="Score at most this many records, chosen by a key, so that runs compare."
+    )
     max_tokens: int = Field(128, ge=1, description="Longest answer, in tokens.")
 
     @model_validator(mode="after")
@@ -106,7 +201,9 @@ class EvaluateSettings(TrainingPart):
     """What to measure after each phase."""
 
     tasks: tuple[EvaluationTask, ...] = Field((), description="Tasks answered by generation.")
-    limit: Count | None = Field(None, ge=1, description="Most records per task where the task sets no limit of its own.")
+    limit: Count | None = Field(
+        None, ge=1, description="Most records per task where the task sets no limit of its own."
+    )
     batch: int = Field(256, ge=1, description="Prompts answered at once.")
 
 
@@ -114,6 +211,10 @@ class GenerateSettings(TrainingPart):
     """How an answer is sampled."""
 
     max_tokens: int = Field(256, ge=1, description="Longest answer, in tokens.")
-    temperature: Annotated[float, Field(ge=0, le=10)] = Field(0.0, description="0 takes the likeliest token each time; 1 samples from the model's distribution.")
-    top_p: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="Sample only among the likeliest tokens that together reach this probability.")
+    temperature: Annotated[float, Field(ge=0, le=10)] = Field(
+        0.0, description="0 takes the likeliest token each time; 1 samples from the model's distribution."
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Sample only among the likeliest tokens that together reach this probability."
+    )
     seed: int = Field(0, ge=0, description="Seed of sampling; the same seed gives the same answer.")

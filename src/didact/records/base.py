@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Self, TypedDict
+from typing import Any, ClassVar, Literal, NamedTuple, NotRequired, Self, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from typing_extensions import NotRequired
 
 from didact.canonical import canonical_json, content_hash
 
@@ -113,9 +112,13 @@ class Common(Strict):
         copy.put_texts(texts)
         return copy
 
-    def content_id(self) -> str:
-        """The id this content has: equal contents have equal ids, whatever their metadata."""
-        return content_hash([self.kind, [[*text] for text in self.texts()], self.structure(), self.header])
+    def content_id(self, texts: Sequence[Text] | None = None) -> str:
+        """The id this content has: equal contents have equal ids, whatever their metadata.
+
+        `texts` are the record's texts, for callers that have them at hand.
+        """
+        given = self.texts() if texts is None else texts
+        return content_hash([self.kind, [[*text] for text in given], self.structure(), self.header])
 
     def canonical(self) -> bytes:
         """Canonical JSON: sorted keys, defaults left out, `kind` always there."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from didact.records import QA, Chat, MediaPart, Message, Preference, Record
+from didact.records.base import Text
 
 Problem = tuple[str, str, str]
 """Code, JSON pointer in the record, message."""
 
 
-def check(record: Record) -> Iterator[Problem]:
-    """Every problem of a well-shaped record, errors and warnings, in reading order."""
-    yield from _emptiness(record)
+def check(record: Record, texts: Sequence[Text] | None = None) -> Iterator[Problem]:
+    """Every problem of a well-shaped record, errors and warnings, in reading order.
+
+    `texts` are the record's texts, for callers that have them at hand.
+    """
+    yield from _emptiness(record, record.texts() if texts is None else texts)
     if isinstance(record, Chat):
         yield from _roles(record.messages)
         yield from _media(record.messages, "/messages")
@@ -22,8 +26,7 @@ def check(record: Record) -> Iterator[Problem]:
         yield from _candidates(record)
 
 
-def _emptiness(record: Record) -> Iterator[Problem]:
-    texts = record.texts()
+def _emptiness(record: Record, texts: Sequence[Text]) -> Iterator[Problem]:
     asked = [text for text in texts if text.role == "user"]
     answered = [text for text in texts if text.role == "assistant"]
     if asked and record.header is None and not any(text.text.strip() for text in asked):

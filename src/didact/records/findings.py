@@ -49,6 +49,7 @@ _CATALOGUE = (
     Code("IO004", "error", "damaged compression", "The compressed stream ends early or is corrupt. Rows before the place are read; what follows is lost and counts as one row."),
     Code("JS001", "error", "not valid JSON", "The row, or the span of an array between two readable elements, is not valid JSON."),
     Code("JS002", "error", "not an object", "The row is valid JSON but no object, so it has no fields."),
+    Code("JS003", "warning", "broken array", "Between the elements of a JSON array stands what should not, such as a comma before the closing bracket. No element is lost by it.", row=False),
     Code("JS007", "error", "oversize row", "The row is longer than the limit (32 MiB unless set) and is skipped unread."),
     Code("CS001", "error", "wrong number of cells", "A CSV or TSV row has more or fewer cells than the header."),
     Code("SC001", "error", "missing field", "A field the format requires is absent from the row."),

@@ -1,7 +1,8 @@
 """Cuts JSON arrays and objects: finds where their elements are without keeping them, and goes on after what is broken.
 
-Bytes are looked at as latin-1 text, so that one character is one byte and the C scanner of the standard library finds the
-ends. Whether a row is valid JSON in UTF-8 is judged by the worker; here a span that cannot be parsed is a row like others.
+Bytes are looked at as latin-1 text, so that one character is one byte and the C scanner of the standard library finds
+the ends. Whether a row is valid JSON in UTF-8 is judged by the worker; here a span that cannot be parsed is a row
+like others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from didact.sources.blocks import Block, Cursor, Cut, lines_at
-from didact.sources.containers import OBJECT_LIMIT, Verdict, value_end
+from didact.sources.containers import OBJECT_LIMIT, decode
 from didact.sources.files import ByteStream
 
 _SPACE = re.compile(r"[ \t\r\n]*")
@@ -39,8 +40,8 @@ class Scan:
 class ValueScanner:
     """Finds the elements of an array, or JSON values that follow each other, in stretches of text.
 
-    Elements that do not parse are spans too: up to the next object that shares a key with its neighbours and stands where an
-    element can begin. That test keeps objects nested in a broken element from being taken for elements.
+    Elements that do not parse are spans too: up to the next object that shares a key with its neighbours and stands
+    where an element can begin. That test keeps objects nested in a broken element from being taken for elements.
     """
 
     def __init__(self, *, opened: bool = False) -> None:
@@ -77,7 +78,7 @@ class ValueScanner:
             if not settled:
                 break
             found.spans.append((place, end))
-            place, self._after_value, self._comma = after, True, -1
+            place, self._after_value, self._comma = after, not self.broken, -1
         if final and self.opened and not self.finished:
             found.notes.append((len(text), "the array is not closed"))
         return found
@@ -97,8 +98,10 @@ class ValueScanner:
                 self.opened, self._closed, self._after_value = True, False, False
             else:
                 if symbol and (self._closed or (self.opened and self._after_value and self._comma < 0)):
-                    found.notes.append((place, "text after the end of the array" if self._closed else "no comma between two elements"))
-                    self._closed = False
+                    found.notes.append(
+                        (place, "text after the end of the array" if self._closed else "no comma between two elements")
+                    )
+                    self._closed = self._after_value = False
                 return place
             place += 1
 
@@ -118,13 +121,8 @@ class ValueScanner:
     def _element(self, text: str, place: int, final: bool) -> tuple[int, int, bool]:
         """End of the element, where to go on, and whether both are certain."""
         self.broken = False
-        try:
-            value, end = _DECODER.raw_decode(text, place)
-        except (json.JSONDecodeError, RecursionError):
-            value, end, verdict = None, *value_end(text, place)
-        else:
-            verdict: Verdict = "whole" if final or end < len(text) or isinstance(value, dict | list) else "unsure"
-        if verdict == "whole":
+        value, end, verdict = decode(text, place)
+        if verdict == "whole" or (final and end > place):
             self._neighbour = value
             return end, end, True
         if verdict == "unsure" and not final:
@@ -152,14 +150,11 @@ class ValueScanner:
             start = match.start(1)
             if start == place:
                 continue
-            try:
-                value, _ = _DECODER.raw_decode(text, start)
-            except (json.JSONDecodeError, RecursionError):
-                if not final and value_end(text, start)[1] == "unsure" and _first_key(text, start) in keys:
-                    return start, False
-                continue
-            if not keys.isdisjoint(value):
+            value, _, verdict = decode(text, start)
+            if verdict == "whole" and not keys.isdisjoint(value):
                 return start, True
+            if verdict == "unsure" and not final and _first_key(text, start) in keys:
+                return start, False
         return len(text), False
 
     def _keys_around(self, text: str, place: int) -> set[str]:
@@ -178,7 +173,7 @@ def _first_key(text: str, place: int) -> str | None:
 
 
 def cut_values(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: int) -> Cut:
-    """Blocks of the elements of an array, or of JSON values that follow each other. The file is never in memory whole."""
+    """Blocks of an array's elements, or of JSON values that follow each other; never the whole file in memory."""
     scanner, text, last = ValueScanner(), "", False
     while not last:
         asked = max(block_bytes, len(text))
@@ -223,12 +218,14 @@ def _block(data: bytes, spans: Iterable[tuple[int, int]], cursor: Cursor, head: 
 def cut_object(stream: ByteStream, cursor: Cursor, list_key: str) -> Cut:
     """One block with the elements of an object's list; its head is the object without that list.
 
-    The file is read whole, up to `OBJECT_LIMIT` bytes. What is broken inside the list costs the broken elements; what is
-    broken before it costs the file, as one row.
+    The file is read whole, up to `OBJECT_LIMIT` bytes. What is broken inside the list costs the broken elements; what
+    is broken before it costs the file, as one row.
     """
     content = stream.read(OBJECT_LIMIT + 1)
     if stream.damage or len(content) > OBJECT_LIMIT:
-        code, message = ("IO004", stream.damage) if stream.damage else ("JS007", f"an object of more than {OBJECT_LIMIT} bytes")
+        code, message = (
+            ("IO004", stream.damage) if stream.damage else ("JS007", f"an object of more than {OBJECT_LIMIT} bytes")
+        )
         yield cursor.lost_row(code, f"{message}; the file is read whole or not at all")
         return
     text = content.decode("latin-1")
@@ -244,27 +241,59 @@ def cut_object(stream: ByteStream, cursor: Cursor, list_key: str) -> Cut:
 
 
 def _split_object(text: str, list_key: str) -> tuple[bytes, Scan | None]:
-    """An object's other fields, verbatim as an object, and what its list holds (None: there is no list, or it is empty)."""
+    """An object's other fields, verbatim as an object, and what its list holds (None: no list, or an empty one)."""
     fields: list[str] = []
     found: Scan | None = None
     place = _past(text, 0, "{")
     while text[place : place + 1] != "}":
-        key, end = _DECODER.raw_decode(text, place)
-        value = _past(text, end, ":")
-        if key == list_key and text[value : value + 1] == "[":
-            scanner = ValueScanner(opened=True)
-            found = scanner.scan(text[value + 1 :], final=True)
-            after = value + 1 + found.consumed
-            found = Scan([(a + value + 1, b + value + 1) for a, b in found.spans], [(at + value + 1, note) for at, note in found.notes], len(text))
-            if not scanner.finished:
-                break
+        try:
+            value, after, is_list = _field(text, place, list_key)
+        except json.JSONDecodeError:
+            if found is None:
+                raise
+            found.notes.append((place, "the object is not valid JSON after its list"))
+            break
+        if is_list:
+            found = _list_scan(text, value + 1)
+            after = found.consumed
         else:
-            _, after = _DECODER.raw_decode(text, value)
             fields.append(text[place:after])
-        after = _SPACE.match(text, after).end()  # type: ignore[union-attr]
-        place = _past(text, after, ",") if text[after : after + 1] != "}" else after
+        place = _after_field(text, after, found)
     head = "{" + ",".join(fields) + "}"
-    return head.encode("latin-1"), found if found and found.spans else None
+    return head.encode("latin-1"), _whole(found, len(text)) if found and found.spans else None
+
+
+def _field(text: str, place: int, list_key: str) -> tuple[int, int, bool]:
+    """Where the value of the field at `place` begins and ends, and whether it is the list, which is not looked into."""
+    key, end = _DECODER.raw_decode(text, place)
+    value = _past(text, end, ":")
+    if key == list_key and text[value : value + 1] == "[":
+        return value, value, True
+    return value, _DECODER.raw_decode(text, value)[1], False
+
+
+def _list_scan(text: str, start: int) -> Scan:
+    """The elements of the list whose first one begins at `start`, with places in the whole text."""
+    scan = ValueScanner(opened=True).scan(text[start:], final=True)
+    spans = [(begin + start, end + start) for begin, end in scan.spans]
+    return Scan(spans, [(place + start, note) for place, note in scan.notes], scan.consumed + start)
+
+
+def _after_field(text: str, after: int, found: Scan | None) -> int:
+    """Where the next field begins, or the brace that closes the object; its lack is forgiven once the list is read."""
+    after = _SPACE.match(text, after).end()  # type: ignore[union-attr]
+    if text[after : after + 1] == "}":
+        return after
+    try:
+        return _past(text, after, ",")
+    except json.JSONDecodeError:
+        if found is None:
+            raise
+        return after
+
+
+def _whole(found: Scan, size: int) -> Scan:
+    return Scan(found.spans, found.notes, size)
 
 
 def _past(text: str, place: int, symbol: str) -> int:

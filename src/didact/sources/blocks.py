@@ -1,6 +1,7 @@
 """Blocks: stretches of a file that a worker can read on its own, cut where rows end.
 
-The coordinator cuts, so cutting must be cheap: it finds where rows are and leaves what they mean, and whether they are valid, to the worker.
+The coordinator cuts, so cutting must be cheap: it finds where rows are and leaves what they mean, and whether they
+are valid, to the worker.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.records.findings import Finding
 from didact.recipe.sources import Unit
+from didact.records.findings import Finding
 from didact.sources.containers import Container
 
 ROW_LIMIT = 32 << 20
@@ -102,10 +103,22 @@ class Cursor:
         self.index += 1
         return found
 
-    def block(self, data: bytes, starts: Numbers, ends: Numbers, lines: Numbers, *, head: bytes = b"", quoted: bool = True) -> Block:
-        """The rows in `data`, which stands at the cursor; the cursor's index moves past them, its line and offset past `data`."""
+    def block(
+        self, data: bytes, starts: Numbers, ends: Numbers, lines: Numbers, *, head: bytes = b"", quoted: bool = True
+    ) -> Block:
+        """The rows in `data`, which stands at the cursor; the cursor moves past them and past `data`."""
         made = Block(
-            self.file.source, self.file.relative, self.file.container, self.index, data, starts, ends, lines, self.offset, head, quoted
+            self.file.source,
+            self.file.relative,
+            self.file.container,
+            self.index,
+            data,
+            starts,
+            ends,
+            lines,
+            self.offset,
+            head,
+            quoted,
         )
         self.index += len(starts)
         self.line += data.count(b"\n")

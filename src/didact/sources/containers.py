@@ -1,6 +1,7 @@
 """What a file is made of, told by its content: JSON lines, a JSON array, one JSON object, CSV, Parquet, Arrow, or text.
 
-Names only decide what content leaves open: whether commas separate cells, and whether text that starts with a bracket is meant as JSON.
+Names only decide what content leaves open: whether commas separate cells, and whether text that starts with a bracket
+is meant as JSON.
 """
 
 from __future__ import annotations
@@ -8,22 +9,24 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
 from didact.sources.files import ByteStream, bare_suffix, open_stream
 
 Container = Literal["jsonl", "json", "object", "csv", "tsv", "parquet", "arrow", "text"]
-"""`json` is a sequence of JSON values, in an array or bare; `object` is one JSON object, whose list may hold the rows."""
+"""`json` is a sequence of JSON values, in an array or bare; `object` is one object, whose list may hold the rows."""
 
 BOM = b"\xef\xbb\xbf"
 _PEEK = 1 << 16
 OBJECT_LIMIT = 256 << 20
 """Bytes of the largest file that is read whole, because one object holds its rows."""
 
-_JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".jsonlines")
+_LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
+_JSON_SUFFIXES = (".json", *_LINES_SUFFIXES)
 _DECODER = json.JSONDecoder(strict=False)
+_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html)\b", re.IGNORECASE | re.DOTALL)
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -38,13 +41,24 @@ def container_of(path: Path) -> Container:
         return _text_container(start.removeprefix(BOM), stream, bare_suffix(path))
 
 
+def unread_kind(path: Path) -> str | None:
+    """What a file is that would be mistaken for plain text: a web page or archive, binary data. None: it is text."""
+    with open_stream(path) as stream:
+        start = stream.read(_PEEK)
+    if start.startswith(b"WARC/"):
+        return "a web archive"
+    if _WEB_PAGE.match(start):
+        return "a web page"
+    return "binary data" if b"\0" in start else None
+
+
 def _text_container(start: bytes, stream: ByteStream, suffix: str) -> Container:
     named_json = suffix in _JSON_SUFFIXES
     first = start.lstrip()[:1]
     if first == b"[" and (named_json or _opens_with_an_element(start)):
         return "json"
     if first == b"{" and (named_json or _opens_with_an_object(start)):
-        return _container_of_objects(start, stream)
+        return _container_of_objects(start, stream, suffix)
     if named_json:
         return "jsonl"
     if suffix in (".tsv", ".tab"):
@@ -56,29 +70,35 @@ def _opens_with_an_element(start: bytes) -> bool:
     """Whether an array of objects begins here, as opposed to a text in brackets."""
     text = start.decode("latin-1").lstrip()
     place = _SPACE.match(text, 1).end()  # type: ignore[union-attr]
-    return text[place : place + 1] == "{" and value_end(text, place)[1] != "broken"
+    return text[place : place + 1] == "{" and _may_be_json(text, place)
 
 
 def _opens_with_an_object(start: bytes) -> bool:
     text = start.decode("latin-1").lstrip()
-    return value_end(text, 0)[1] != "broken"
+    return _may_be_json(text, 0)
 
 
-def _container_of_objects(start: bytes, stream: ByteStream) -> Container:
-    """JSON lines, objects one after the other over several lines, or one object."""
+def _may_be_json(start: str, place: int) -> bool:
+    """Whether a JSON value stands at a place of a file's start; one that the file's end cuts short does not count."""
+    verdict = decode(start, place)[2]
+    return verdict == "whole" or (verdict == "unsure" and len(start) > _PEEK // 2)
+
+
+def _container_of_objects(start: bytes, stream: ByteStream, suffix: str) -> Container:
+    """JSON lines, objects over several lines, or one object; where all is broken, what the name says."""
     text = start.decode("latin-1").lstrip()
     if _has_object_lines(text):
         rest = text[text.index("\n") :]
         return "jsonl" if rest.strip() or stream.read(_PEEK).strip() else "object"
     while True:
-        end, verdict = value_end(text, 0)
+        _, end, verdict = decode(text, 0)
         more = stream.read(max(_PEEK, len(text))).decode("latin-1") if len(text) < OBJECT_LIMIT else ""
-        if verdict == "broken":
-            return "jsonl" if any(_is_object(line) for line in text.split("\n")[1:]) else "json"
+        if verdict == "broken" or (verdict == "unsure" and not more):
+            by_line = suffix in _LINES_SUFFIXES or any(_is_object(line) for line in text.split("\n")[1:])
+            return "jsonl" if by_line else "json"
         if verdict == "whole":
-            return "json" if (text[end:] + more).strip() else "object"
-        if not more:
-            return "json"
+            several: Container = "json" if "\n" in text[:end] else "jsonl"
+            return several if (text[end:] + more).strip() else "object"
         text += more
 
 
@@ -99,17 +119,18 @@ _TAIL = 16
 """An error this close to the end of what is known may be the cut of a longer word, number or escape."""
 
 
-def value_end(text: str, place: int) -> tuple[int, Verdict]:
-    """Where the JSON value that begins at `place` ends.
+def decode(text: str, place: int) -> tuple[Any, int, Verdict]:
+    """The JSON value that begins at `place`, where it ends, and how certain that is.
 
-    `broken`: no continuation of the text makes it valid; `unsure`: the text ends before the value does.
-    Control characters inside strings are let pass here: spans are found first, rows are judged later.
+    `broken`: no continuation of the text makes it valid; `unsure`: the text ends before the value does, or right
+    after a number, which may go on; the end of a value that could not be read is `place`. Control characters inside
+    strings are let pass here: spans are found first, rows are judged later.
     """
     try:
-        _, end = _DECODER.raw_decode(text, place)
+        value, end = _DECODER.raw_decode(text, place)
     except json.JSONDecodeError as error:
         cut = error.pos >= len(text) - _TAIL or error.msg.startswith("Unterminated string")
-        return place, "unsure" if cut else "broken"
+        return None, place, "unsure" if cut else "broken"
     except RecursionError:
-        return place, "broken"
-    return end, "whole" if end < len(text) or text[end - 1] in '}]"' else "unsure"
+        return None, place, "broken"
+    return value, end, "whole" if end < len(text) or text[end - 1] in '}]"' else "unsure"

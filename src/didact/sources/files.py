@@ -1,4 +1,4 @@
-"""Files of a source, and their bytes: listed in one order, decompressed by content, never more than a piece in memory."""
+"""Files of a source, and their bytes: listed in one order, decompressed by content, a piece in memory at a time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ def _decoder_for(start: bytes) -> _Decoder | None:
 class ByteStream:
     """A file's bytes, decompressed when its first bytes say so.
 
-    A damaged or truncated stream ends early instead of raising: what could be decoded is read, and `damage` says what is wrong.
+    A damaged or truncated stream ends early instead of raising: what could be decoded is read, and `damage` says what
+    is wrong.
     """
 
     def __init__(self, raw: BinaryIO) -> None:
@@ -75,6 +76,13 @@ class ByteStream:
         found = bytes(self._decoded[:size])
         del self._decoded[:size]
         return found
+
+    def unread(self, start: bytes) -> None:
+        """Put bytes back in front of what is read next."""
+        if self.compressed:
+            self._decoded[:0] = start
+        else:
+            self._pending = start + self._pending
 
     def _decode_piece(self, decoder: _Decoder) -> None:
         """Decode the pending bytes and fetch the next; at a member's end go on with the next member."""
@@ -134,8 +142,8 @@ def bare_suffix(path: Path) -> str:
 def list_files(paths: Iterable[str], folder: Path) -> list[tuple[Path, str]]:
     """The files that paths stand for, each with its path relative to the source's root, in the order of those.
 
-    A folder stands for all files in and below it but hidden ones; a glob for the files it matches. Relative paths are taken from
-    `folder`. The root is the folder that all of them have in common. A file named twice is read once.
+    A folder stands for all files in and below it but hidden ones; a glob for the files it matches. Relative paths are
+    taken from `folder`. The root is the folder that all of them have in common. A file named twice is read once.
     Raises InputMissing when a path stands for nothing.
     """
     found: dict[Path, None] = {}
@@ -143,7 +151,11 @@ def list_files(paths: Iterable[str], folder: Path) -> list[tuple[Path, str]]:
     for given in paths:
         root, files = _files_of(folder / given)
         if not files:
-            raise InputMissing(folder / given, "file, folder or match", "paths are relative to the recipe, or to where the command is started")
+            raise InputMissing(
+                folder / given,
+                "file, folder or match",
+                "paths are relative to the recipe, or to where the command is started",
+            )
         roots.append(root)
         found.update(dict.fromkeys(files))
     root = Path(os.path.commonpath(roots))

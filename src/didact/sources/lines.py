@@ -25,12 +25,12 @@ def cut_lines(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: i
             break
         if len(rest) > row_limit:
             yield cursor.lost_row("JS007", f"the row is longer than {row_limit} bytes")
-            rest = _past_line(stream, cursor, rest, block_bytes)
+            rest = past_line(stream, cursor, rest, block_bytes)
     if stream.damage:
         yield cursor.lost_row("IO004", f"{stream.damage}; what follows is lost")
 
 
-def _past_line(stream: ByteStream, cursor: Cursor, begun: bytes, block_bytes: int) -> bytes:
+def past_line(stream: ByteStream, cursor: Cursor, begun: bytes, block_bytes: int) -> bytes:
     """Read on to the end of a line that has begun, and give what follows it."""
     while (end := begun.find(b"\n")) < 0:
         cursor.skip(begun)

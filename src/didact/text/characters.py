@@ -16,7 +16,7 @@ MARK = 2
 DIGIT = 4
 """A number (N): decimal digits, fractions, numerals."""
 UNSPACED = 8
-"""A letter or mark of a script written without spaces: Han, kana, bopomofo, Thai, Lao, Khmer, Burmese. One token each."""
+"""A letter or mark of a script written without spaces (Han, kana, Thai, Lao, Khmer, Burmese): one token each."""
 SPACE = 16
 """White space, as `str.isspace` has it."""
 UPPER = 32
@@ -35,10 +35,23 @@ _CASED = 0x1E960
 """No character from here on has a lower case."""
 
 _UNSPACED_BLOCKS = (
-    (0x0E00, 0x0E80), (0x0E80, 0x0F00), (0x1000, 0x10A0), (0x1780, 0x1800), (0x3005, 0x3008), (0x3021, 0x3030), (0x3031, 0x3036),
-    (0x3038, 0x303D), (0x3041, 0x3100), (0x3100, 0x3130), (0x31A0, 0x31C0), (0x31F0, 0x3200), (0x3400, 0x4DC0), (0x4E00, 0xA000),
-    (0xA9E0, 0xAA00), (0xAA60, 0xAA80), (0xF900, 0xFB00), (0xFF66, 0xFFA0), (0x1AFF0, 0x1B170),
-)  # fmt: skip
+    (0x0E00, 0x0F00),  # Thai, Lao
+    (0x1000, 0x10A0),  # Burmese
+    (0x1780, 0x1800),  # Khmer
+    (0x3005, 0x3008),  # iteration mark, closing mark, ideographic zero
+    (0x3021, 0x302E),  # Hangzhou numerals, tone marks
+    (0x3031, 0x303D),
+    (0x3041, 0x3130),  # hiragana, katakana, bopomofo
+    (0x31A0, 0x31C0),
+    (0x31F0, 0x3200),
+    (0x3400, 0x4DC0),  # Han
+    (0x4E00, 0xA000),
+    (0xA9E0, 0xAA00),  # Burmese extensions
+    (0xAA60, 0xAA80),
+    (0xF900, 0xFB00),
+    (0xFF66, 0xFFA0),  # half-width katakana
+    (0x1AFF0, 0x1B170),
+)
 
 _BITS = {"L": LETTER, "M": MARK, "N": DIGIT, "P": SYMBOL, "S": SYMBOL, "Z": SPACE, "C": OTHER}
 
@@ -62,7 +75,7 @@ def tables() -> Tables:
     for start, end in _UNSPACED_BLOCKS:
         block = classes[start:end]
         block[(block & (LETTER | MARK)) > 0] |= UNSPACED
-    for numeral in (*range(0x3007, 0x3008), *range(0x3021, 0x302A), *range(0x3038, 0x303B)):
+    for numeral in (0x3007, *range(0x3021, 0x302A), *range(0x3038, 0x303B)):
         classes[numeral] = LETTER | UNSPACED
     lower = np.array([ord(chr(code).lower()[0]) for code in range(_CASED)], dtype=np.int32)
     classes.setflags(write=False)

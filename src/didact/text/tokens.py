@@ -215,7 +215,7 @@ def shingles(view: View, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np
     """
     if n < 1:
         raise ValueError(f"a shingle has at least one token, got n = {n}")
-    return _shingles(*view.arrays, *tables(), n)  # type: ignore[no-any-return]
+    return _shingles(*view.arrays, *tables(), n)
 
 
 @njit(cache=True, nogil=True)
@@ -234,7 +234,7 @@ def _token_counts(data, text_offsets, record_offsets, mask, classes, lower):  # 
 
 def token_counts(view: View) -> npt.NDArray[np.int64]:
     """How many tokens each record's view has."""
-    return _token_counts(*view.arrays, *tables())  # type: ignore[no-any-return]
+    return _token_counts(*view.arrays, *tables())
 
 
 def array_of(hashes: Sequence[int]) -> npt.NDArray[Any]:

@@ -20,8 +20,7 @@ _ROLES: dict[str, frozenset[str]] = {
 }
 _OTHER_REFERENCE = re.compile(r"(?:answers|outputs|candidates)/[1-9][0-9]*(?:/|$)")
 """Fields of further accepted answers and of rejected candidates: a response is the first reference."""
-_SHARED = frozenset({"definition"})
-"""Fields that many records of a task repeat word for word; compared and measured, they drown the record's own text."""
+
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +40,17 @@ class View:
     def of_texts(cls, texts: pa.StringArray) -> View:
         """One record for each text, with that text as its only segment."""
         data, offsets = _text_buffers(texts)
-        return cls(data, offsets, _read_only(np.arange(len(texts) + 1, dtype=np.int32)), np.ones(len(texts), dtype=np.bool_))
+        return cls(
+            data, offsets, _read_only(np.arange(len(texts) + 1, dtype=np.int32)), np.ones(len(texts), dtype=np.bool_)
+        )
 
     def __len__(self) -> int:
         return len(self.record_offsets) - 1
 
     @property
-    def arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    def arrays(
+        self,
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
         """The four arrays, in the order every kernel takes them."""
         return self.data, self.text_offsets, self.record_offsets, self.mask
 
@@ -80,7 +83,16 @@ class Segments:
         offsets = column.offsets.to_numpy() if len(column) else np.zeros(1, dtype=np.int32)
         fields, field_names = _codes(values.field("field"), np.dtype(np.int16))
         roles, role_names = _codes(values.field("role"), np.dtype(np.int8))
-        return cls(texts, data, text_offsets, _read_only((offsets - offsets[0]).astype(np.int32)), fields, roles, field_names, role_names)
+        return cls(
+            texts,
+            data,
+            text_offsets,
+            _read_only((offsets - offsets[0]).astype(np.int32)),
+            fields,
+            roles,
+            field_names,
+            role_names,
+        )
 
     def __len__(self) -> int:
         return len(self.record_offsets) - 1
@@ -88,12 +100,14 @@ class Segments:
     def view(self, name: ViewName) -> View:
         """The segments of a view, by role and field.
 
-        `prompt`: what the user says, without a task's `definition`. `response`: what the assistant says, of several
-        accepted answers or candidates only the first. `whole`: all but system texts, definitions and further answers.
+        `prompt`: what the user says; a definition that a file shares is in its header and in no view. `response`: what the assistant says, of several
+        accepted answers or candidates only the first. `whole`: all but system texts and further answers.
         `text`: plain text.
         """
         role_in = np.array([role in _ROLES[name] for role in self.role_names] or [False])
-        field_in = np.array([field not in _SHARED and not _OTHER_REFERENCE.match(field) for field in self.field_names] or [False])
+        field_in = np.array(
+            [not _OTHER_REFERENCE.match(field) for field in self.field_names] or [False]
+        )
         mask = role_in[self.roles] & field_in[self.fields]
         return View(self.data, self.text_offsets, self.record_offsets, mask)
 
@@ -108,7 +122,9 @@ def _text_buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDA
 
 def _codes(column: pa.Array, kind: np.dtype[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(kind, copy=False), tuple(encoded.dictionary.to_pylist())
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(kind, copy=False), tuple(
+        encoded.dictionary.to_pylist()
+    )
 
 
 def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

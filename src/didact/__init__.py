@@ -1,0 +1,43 @@
+"""Didact: validate and curate instruction data, mix it into versioned shards, train a reference model on them.
+
+The names below are the public interface; each is imported when first used, so `import didact` is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "Recipe": "didact.recipe.load",
+    "Version": "didact.store.version",
+    "build": "didact.build.pipeline",
+    "load_recipe": "didact.recipe.load",
+    "read": "didact.sources.read",
+    "run": "didact.run",
+    "shingle_hash": "didact.text.tokens",
+    "validate": "didact.validate",
+}
+
+__all__ = ["Recipe", "Version", "__version__", "build", "load_recipe", "read", "run", "shingle_hash", "validate"]
+
+if TYPE_CHECKING:
+    from didact.build.pipeline import build
+    from didact.recipe.load import Recipe, load_recipe
+    from didact.run import run
+    from didact.sources.read import read
+    from didact.store.version import Version
+    from didact.text.tokens import shingle_hash
+    from didact.validate import validate
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:
+        return getattr(import_module(_PLACES[name]), name)
+    raise AttributeError(f"module 'didact' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

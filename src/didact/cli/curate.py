@@ -1,0 +1,128 @@
+"""Verbs on data: validate, build, log, verify, tokenize."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from didact.cli.options import RECIPE, json_option, print_json, store_option, workers_option
+
+
+@click.command(epilog="Example: didact validate data/*.jsonl --strict")
+@click.argument("paths", nargs=-1, required=True)
+@click.option("--format", "format_name", default="auto", show_default=True, help="Adapter to read with; `didact formats` lists them.")
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option("--max-findings", type=click.IntRange(0), default=2, show_default=True, help="Located findings shown per file and code.")
+@json_option
+@click.pass_context
+def validate(ctx: click.Context, paths: tuple[str, ...], format_name: str, strict: bool, max_findings: int, as_json: bool) -> None:
+    """Check every row of PATHS; exit 1 when something is wrong."""
+    from didact.report.progress import Narrator
+    from didact.report.verdicts import print_verdicts
+    from didact.validate import validate as check
+
+    report = check(paths, format_name, max_findings=max_findings, tell=Narrator())
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print_verdicts(report)
+    ctx.exit(0 if report.clean(strict) else 1)
+
+
+@click.command(epilog="Example: didact build recipe.yaml --workers 2")
+@RECIPE
+@store_option
+@workers_option
+@click.option("--max-rejected", type=click.IntRange(0), help="Fail when more rows than this are rejected.")
+@json_option
+def build(recipe: Path, store: Path | None, workers: int | None, max_rejected: int | None, as_json: bool) -> None:
+    """Build the version that RECIPE describes: clean, filter, deduplicate, split, mix, write shards."""
+    from didact.build.pipeline import build as make
+    from didact.report.progress import Narrator
+    from didact.report.summary import print_summary
+
+    tell = Narrator()
+    version = make(recipe, store=store, workers=workers, max_rejected=max_rejected, tell=tell)
+    tell.finish()
+    if as_json:
+        print_json({"version": version.manifest.version, "path": str(version.path), "manifest": version.manifest.model_dump(by_alias=True)})
+        return
+    print_summary(version.manifest)
+    click.echo(f"\n{version.manifest.name}@{version.manifest.version}: {version.path}")
+
+
+def _found(written: str, store: Path | None) -> Path:
+    from didact.store.layout import Store
+
+    return Store(store if store is not None else Path("store")).find(written)
+
+
+@click.command(epilog="Example: didact log bilingual --store store")
+@click.argument("name")
+@store_option
+@json_option
+def log(name: str, store: Path | None, as_json: bool) -> None:
+    """List the versions of data set NAME and what refs name them."""
+    from didact.errors import UnknownName
+    from didact.store.layout import Store
+    from didact.store.version import Version
+
+    place = Store(store if store is not None else Path("store"))
+    versions = [Version.open(place.version(name, version)).manifest for version in place.versions(name)]
+    if not versions:
+        raise UnknownName("data set", name, [path.name for path in (place.root / "data").glob("*")], where=str(place.root))
+    latest = place.ref(name, "latest")
+    rows = [{"version": m.version, "latest": m.version == latest, "parent": m.parent, "mixes": {k: mix.rows for k, mix in m.mixes.items()}} for m in versions]
+    if as_json:
+        print_json(rows)
+        return
+    for row, manifest in zip(rows, versions, strict=True):
+        sizes = ", ".join(f"{mix} {sum(entry.rows.values()):,} rows" for mix, entry in manifest.mixes.items())
+        click.echo(f"{row['version']}{' latest' if row['latest'] else '':8}{sizes}")
+
+
+@click.command(epilog="Example: didact verify bilingual@latest")
+@click.argument("version")
+@store_option
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, version: str, store: Path | None, as_json: bool) -> None:
+    """Hash every file of VERSION again and compare with its manifest; exit 1 when they disagree."""
+    from didact.store.version import Version
+
+    opened = Version.open(_found(version, store))
+    problems = opened.verify()
+    if as_json:
+        print_json({"path": str(opened.path), "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(problem)
+        click.echo(f"{opened.path}: {len(problems)} problems" if problems else f"{opened.path}: {len(opened.manifest.files)} files, all as the manifest says")
+    ctx.exit(1 if problems else 0)
+
+
+@click.command(epilog="Example: didact tokenize bilingual@latest")
+@click.argument("version")
+@click.option("--tokenizer", type=click.Path(exists=True, path_type=Path), help="tokenizer.json or its folder; default: the version's own.")
+@store_option
+@workers_option
+@json_option
+def tokenize(version: str, tokenizer: Path | None, store: Path | None, workers: int | None, as_json: bool) -> None:
+    """Write token shards of VERSION: memory-mappable ids, loss weights and record bounds."""
+    from didact.engine.local import available_cores
+    from didact.render.token_shards import tokenize_version
+    from didact.render.tokenizer import Tokenizer
+    from didact.store.layout import Store
+
+    found = _found(version, store)
+    loaded = Tokenizer.load(tokenizer if tokenizer is not None else found / "tokenizer")
+    folder = Store(store if store is not None else Path("store")).tokens(found.name, loaded.digest)
+    manifest = tokenize_version(found, loaded, folder, workers or available_cores())
+    if as_json:
+        print_json({"path": str(folder), "manifest": manifest})
+    else:
+        click.echo(str(folder))
+
+
+COMMANDS = (validate, build, log, verify, tokenize)

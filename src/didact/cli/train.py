@@ -1,0 +1,81 @@
+"""Verbs on models: pretrain, finetune, run, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from didact.cli.options import RECIPE, json_option, print_json, store_option, workers_option
+
+if TYPE_CHECKING:
+    from didact.run import Phase, RunResult
+
+
+def _run(recipe: Path, until: Phase, store: Path | None, workers: int | None, threads: int | None) -> RunResult:
+    from didact.engine.local import available_cores
+    from didact.report.progress import Narrator
+    from didact.run import run as go
+
+    tell = Narrator()
+    result = go(
+        recipe, until=until, store=store, workers=workers or available_cores(), threads=threads or available_cores(), tell=tell
+    )
+    tell.finish()
+    return result
+
+
+def _training_command(name: Phase, about: str) -> click.Command:
+    """A verb that trains: the three differ in how far they go."""
+
+    @click.command(name, help=about, epilog=f"Example: didact {name} recipe.yaml --store store")
+    @RECIPE
+    @store_option
+    @workers_option
+    @click.option("--threads", type=click.IntRange(1, 1024), help="Threads of training; default: one per core. Equal counts give equal bytes.")
+    @json_option
+    def command(recipe: Path, store: Path | None, workers: int | None, threads: int | None, as_json: bool) -> None:
+        from didact.report.summary import print_summary
+        from didact.report.training import print_run
+
+        result = _run(recipe, name, store, workers, threads)
+        answer = result.as_json()
+        if as_json:
+            print_json(answer)
+            return
+        print_summary(result.version.manifest)
+        print_run(answer["metrics"])
+        click.echo(f"\nrun: {answer['run']}\nbest checkpoint: {answer['best']}\ntalk to it: didact chat {answer['best']}")
+
+    return command
+
+
+pretrain = _training_command("pretrain", "Build what RECIPE describes and pre-train on it; the same command resumes.")
+finetune = _training_command("finetune", "Build, pre-train and fine-tune as RECIPE says, without evaluating; the same command resumes.")
+run = _training_command("run", "Build, pre-train, evaluate, fine-tune and evaluate as RECIPE says; the same command goes on after the last complete step.")
+
+
+@click.command(epilog="Example: didact evaluate store/runs/demo/0123456789ab/finetune recipe.yaml")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@RECIPE
+@store_option
+@json_option
+def evaluate(checkpoint: Path, recipe: Path, store: Path | None, as_json: bool) -> None:
+    """Measure CHECKPOINT on the held-out data and the tasks of RECIPE."""
+    from rich.console import Console
+
+    from didact.report.progress import Narrator
+    from didact.report.training import evaluation_summary
+    from didact.run import evaluate as measure
+
+    tell = Narrator()
+    found = measure(checkpoint, recipe, store=store, tell=tell).as_json()
+    tell.finish()
+    if as_json:
+        print_json(found)
+    else:
+        Console().print(evaluation_summary({checkpoint.name: found}))
+
+
+COMMANDS = (pretrain, finetune, run, evaluate)

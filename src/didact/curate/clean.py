@@ -1,0 +1,141 @@
+"""Cleaning: text to text. Nothing is dropped; what each rule changed is counted, with examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from didact.curate.clean_rules import RULES
+from didact.curate.pii import PersonalData
+from didact.recipe.cleaning import CleanSettings
+
+_EXAMPLES = 5
+_EXAMPLE_REACH = 40
+"""Characters of an example on either side of the first change."""
+_ROUNDS = 32
+_FEW = 256
+"""Texts below which every one goes through the rules: loading the kernel would take longer."""
+
+
+class Example(NamedTuple):
+    """What a rule did to one text, cut around the first change."""
+
+    before: str
+    after: str
+
+
+@dataclass
+class CleanReport:
+    """What cleaning changed."""
+
+    texts: int = 0
+    """Texts that were looked at."""
+    changed: int = 0
+    """Texts that are not what they were."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """For each rule the texts it changed, for each `pii.` kind the values it replaced. No zeros."""
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+    """The first five changes of each rule, without the personal data that is replaced."""
+
+    def add(self, other: CleanReport) -> None:
+        """Add what another chunk's cleaning changed."""
+        self.texts += other.texts
+        self.changed += other.changed
+        for rule, count in other.counts.items():
+            self.counts[rule] = self.counts.get(rule, 0) + count
+        for rule, found in other.examples.items():
+            self.examples[rule] = [*self.examples.get(rule, []), *found][:_EXAMPLES]
+
+    @classmethod
+    def of(cls, reports: Iterable[CleanReport]) -> CleanReport:
+        """One report of several chunks, in their order."""
+        total = cls()
+        for report in reports:
+            total.add(report)
+        return total
+
+
+class Cleaner:
+    """The rules that are on, applied to one text after the other; `report` gathers what they change."""
+
+    def __init__(self, settings: CleanSettings) -> None:
+        self.report = CleanReport()
+        self._rules = [(name, rule) for name, rule in RULES.items() if getattr(settings, name)]
+        self._personal = PersonalData(settings)
+
+    def clean(self, text: str) -> str:
+        """Apply every rule, over and over until none changes the text."""
+        told: dict[str, Example] = {}
+        for _ in range(_ROUNDS):
+            before = text
+            for name, rule in self._rules:
+                rewritten = rule(text)
+                if rewritten != text:
+                    told.setdefault(name, Example(text, rewritten))
+                    text = rewritten
+            text = self._personal.replace(text, self.report.counts)
+            if text == before:
+                break
+        for name, example in told.items():
+            self._tell(name, example)
+        return text
+
+    def _tell(self, rule: str, example: Example) -> None:
+        self.report.counts[rule] = self.report.counts.get(rule, 0) + 1
+        examples = self.report.examples.setdefault(rule, [])
+        if len(examples) < _EXAMPLES:
+            examples.append(_cut(*(self._personal.replace(text, {}) for text in example)))
+
+
+def clean_text(text: str, settings: CleanSettings) -> str:
+    """Clean one text.
+
+    >>> clean_text("Fish &amp;amp; chips \\r\\n<|im_end|>", CleanSettings())
+    'Fish & chips'
+    """
+    return Cleaner(settings).clean(text)
+
+
+def clean_texts(
+    texts: pa.StringArray, settings: CleanSettings
+) -> tuple[pa.StringArray, CleanReport, npt.NDArray[np.bool_]]:
+    """Clean every text: the new array (the same one when nothing changed), the report, and which texts changed.
+
+    Cleaning a clean text changes nothing.
+    """
+    cleaner = Cleaner(settings)
+    changed = np.zeros(len(texts), dtype=np.bool_)
+    places = np.flatnonzero(_suspects(texts, settings))
+    cleaned = []
+    for place, before in zip(places.tolist(), texts.take(pa.array(places)).to_pylist(), strict=True):
+        after = cleaner.clean(before)
+        if after != before:
+            changed[place] = True
+            cleaned.append(after)
+    cleaner.report.texts, cleaner.report.changed = len(texts), len(cleaned)
+    if cleaned:
+        texts = pc.replace_with_mask(texts, pa.array(changed), pa.array(cleaned, pa.string()))
+    return texts, cleaner.report, changed
+
+
+def _suspects(texts: pa.StringArray, settings: CleanSettings) -> npt.NDArray[np.bool_]:
+    if len(texts) < _FEW:
+        return np.ones(len(texts), dtype=np.bool_)
+    from didact.curate.clean_scan import suspects
+
+    return suspects(texts, settings)
+
+
+def _cut(before: str, after: str) -> Example:
+    """Both texts around the first character that differs."""
+    differs = next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
+    start = max(differs - _EXAMPLE_REACH, 0)
+    return Example(before[start : differs + _EXAMPLE_REACH], after[start : differs + _EXAMPLE_REACH])

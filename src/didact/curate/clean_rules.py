@@ -1,0 +1,191 @@
+"""The cleaning rules: each a function from text to text that returns its argument when there is nothing to do."""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from collections.abc import Callable
+from html.entities import html5
+from typing import Any
+
+import ftfy
+import re2
+
+_CODE = re2.compile(
+    r"(?ms)^[ \t]*```.*?(?:^[ \t]*```[ \t]*$|\z)"  # a fenced block; one never closed reaches to the end
+    r"|`[^`\n]+`"
+    r"|\$\$.+?\$\$|\$[^$\n]+\$|\\\[.+?\\\]|\\\(.+?\\\)"
+)
+
+
+def outside_code(text: str, rewrite: Callable[[str], str]) -> str:
+    """Rewrite the stretches of a text between its code blocks, code spans and formulas; those stay as they are."""
+    if "`" not in text and "$" not in text and "\\" not in text:
+        return rewrite(text)
+    parts, at = [], 0
+    for match in _CODE.finditer(text):
+        start, end = match.span()
+        parts += [rewrite(text[at:start]), text[start:end]]
+        at = end
+    return "".join([*parts, rewrite(text[at:])])
+
+
+_ENTITY = re2.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_TAG = re2.compile(r"</?[A-Za-z][^<>\n]{0,200}>")
+
+
+def entities(text: str) -> str:
+    """Decode HTML entities, `&amp;lt;` included, unless the text holds HTML tags: there they mean themselves.
+
+    >>> entities("R&amp;B &lt; 3"), entities("<b>R&amp;B</b>"), entities("a?x=1&copy=2")
+    ('R&B < 3', '<b>R&amp;B</b>', 'a?x=1&copy=2')
+    """
+    if "&" not in text or not _ENTITY.search(text) or _TAG.search(text):
+        return text
+    return outside_code(text, lambda part: _ENTITY.sub(_character, part))
+
+
+def _character(match: Any) -> str:
+    entity: str = match.group()
+    return html.unescape(entity) if entity[1] == "#" else html5.get(entity[1:], entity)
+
+
+def _characters(ranges: str) -> str:
+    """The inside of a RE2 character class from hexadecimal code points and ranges of them."""
+    return "".join("-".join(rf"\x{{{code}}}" for code in part.split("-")) for part in ranges.split())
+
+
+C1 = "80-9F"
+MOJIBAKE_ALONE = "ŒœÂÃÎÐØÙ"
+"""Letters that ftfy's heuristics take for mojibake beside characters that are common in any text."""
+MOJIBAKE_PAIR = (
+    "A1-AC AE-B3 B5-B6 B8-17F 192 218-21B 2C6-2DD 370-45F 490-491 2016-2018 201A-2025 2027-2044 20A7 20AC 2116 2122"
+    " 2126 2202-2265 2310 2320-2321 2500-25CA F8FF FB01-FB02 FFFD"
+)
+"""Characters of which the heuristics need two side by side; those that ftfy calls common are left out."""
+_MAYBE_MOJIBAKE = re2.compile(f"[{_characters(C1)}{MOJIBAKE_ALONE}]|[{_characters(MOJIBAKE_PAIR)}]{{2}}")
+
+
+def mojibake(text: str) -> str:
+    """Undo UTF-8 read as another encoding, by ftfy; its own test for mojibake is asked only where it can say yes.
+
+    >>> mojibake("crÃ¨me")
+    'crème'
+    """
+    if text.isascii() or not _MAYBE_MOJIBAKE.search(text):
+        return text
+    return ftfy.fix_encoding(text)
+
+
+def unicode_form(text: str) -> str:
+    """Compose characters: Normalization Form C."""
+    return unicodedata.normalize("NFC", text)
+
+
+_LINE_END = re2.compile(r"\r\n|[\r\v\f\x{85}\x{2028}\x{2029}]")
+BIDI_CONTROLS = "200E-200F 61C 202A-202E 2066-2069"
+ALWAYS_REMOVED = "0-8 E-1F 7F-84 86-9F AD 200B 2060-2064 206A-206F FEFF FFF9-FFFB FFFE-FFFF"
+"""Control characters, invisible operators, byte-order marks and noncharacters: they show nothing anywhere."""
+JOINERS = "200C-200D"
+TAGS = "E0000-E007F"
+_JOINING = "600-109F 1780-18AF A800-ABFF FB50-FDFF FE0F FE70-FEFE 10A00-11FFF 2190-2BFF 1F000-1FAFF"
+"""Scripts whose letters join, and emoji."""
+_NEEDED = rf"[{_characters(_JOINING)}][{_characters(JOINERS)}]|\x{{1F3F4}}[{_characters(TAGS)}]+"
+"""Joiners after a letter of a joining script or an emoji, and the tags that make a black flag a region's."""
+_CONTROL = re2.compile(f"({_NEEDED})|[{_characters(f'{ALWAYS_REMOVED} {JOINERS} {TAGS} {BIDI_CONTROLS}')}]")
+_CONTROL_BUT_BIDI = re2.compile(f"({_NEEDED})|[{_characters(f'{ALWAYS_REMOVED} {JOINERS} {TAGS}')}]")
+_RIGHT_TO_LEFT = re2.compile(f"[{_characters('590-8FF FB1D-FDFF FE70-FEFC 10800-10FFF 1E800-1EFFF')}]")
+
+
+def controls(text: str) -> str:
+    """Remove characters that show nothing and are not needed; every line end becomes a line feed.
+
+    Bidirectional controls stay in texts with Hebrew, Arabic or another right-to-left script.
+    """
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    pattern = _CONTROL_BUT_BIDI if _RIGHT_TO_LEFT.search(text) else _CONTROL
+    return pattern.sub(r"\1", _LINE_END.sub("\n", text))
+
+
+_LITERAL = re2.compile(r"(?:\\r)?\\n")
+_OTHER_LITERAL = re2.compile(r"\\(?:n[a-z\"')\]]|[^nrt]|\z)|[`{}$;=<>]|[A-Za-z]:\\|[rt]\\n[a-z]")
+
+
+def literal_newlines(text: str) -> str:
+    r"""Turn two or more literal `\n` into line feeds, where nothing speaks for code, a path or LaTeX.
+
+    A text with a line feed of its own knows how to write one. `\n` before a small letter may be `\nu` or `C:\new`.
+
+    >>> literal_newlines(r"1. Mix.\n2. Bake.\n3. Eat."), literal_newlines(r"C:\notes\new")
+    ('1. Mix.\n2. Bake.\n3. Eat.', 'C:\\notes\\new')
+    """
+    if "\n" in text or text.count("\\n") < 2 or _OTHER_LITERAL.search(text):
+        return text
+    return _LITERAL.sub("\n", text)
+
+
+_MARKER = (
+    r"<\|(?:endoftext|end_of_text|begin_of_text|im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|end|user|assistant|system|endofprompt|pad|padding)\|>"
+    r"|\[/?INST\]|<</?SYS>>|<(?:start_of_turn|end_of_turn|bos|eos|pad|unk)>|<｜(?:end▁of▁sentence|begin▁of▁sentence|User|Assistant)｜>"
+)
+_HEADING = r"###[ \t]*(?:Response|Instruction|Input|Output|Human|Assistant|User|System|回答|指令|输入|输出)[ \t]*[:：]"
+_LEADING = re2.compile(
+    rf"^(?:\s*(?:<\|im_start\|>(?:system|user|assistant)\b|<start_of_turn>(?:user|model)\b|{_MARKER}|{_HEADING}))+ ?\n*"
+)
+_TRAILING = re2.compile(rf"(?:\s*(?:<\|im_start\|>(?:system|user|assistant)|{_MARKER}|{_HEADING}))+\s*$")
+_FIRST = "<[#"
+_LAST = ">]:："
+_SENTENCE = re2.compile(r"(?:\s*</s>)+\s*$")
+_LEADING_SENTENCE = re2.compile(r"^\s*(?:<s>\s*)+")
+
+
+def template_markers(text: str) -> str:
+    """Remove chat-template markers from both ends of a text; inside it they are what the text is about.
+
+    `<s>` and `</s>` go only where the other is missing: a pair is HTML.
+
+    >>> template_markers("### Response:\\nYes.<|im_end|></s>")
+    'Yes.'
+    """
+    if text.lstrip()[:1] in _FIRST:
+        text = _LEADING.sub("", text)
+        text = text if "</s>" in text else _LEADING_SENTENCE.sub("", text)
+    if text.rstrip()[-1:] in _LAST or "<|" in text:
+        text = text if "<s>" in text else _SENTENCE.sub("", text)
+        text = _TRAILING.sub("", text)
+    return text
+
+
+BLANKS = " \t\u00a0\u3000"
+
+
+def whitespace(text: str) -> str:
+    """Remove white space at line ends and blank lines at both ends; three and more line feeds become two.
+
+    >>> whitespace("\\n a  \\n\\n\\n\\nb \\n")
+    ' a\\n\\nb'
+    """
+    blank = len(text) - len(text.lstrip(BLANKS + "\n"))
+    trimmed = text[text.rfind("\n", 0, blank) + 1 :].rstrip(BLANKS + "\n")
+    return outside_code(trimmed, _inner_whitespace)
+
+
+def _inner_whitespace(text: str) -> str:
+    *lines, last = text.split("\n")
+    text = "\n".join([*(line.rstrip(BLANKS) for line in lines), last])
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text
+
+
+RULES: dict[str, Callable[[str], str]] = {
+    "entities": entities,
+    "mojibake": mojibake,
+    "unicode": unicode_form,
+    "controls": controls,
+    "literal_newlines": literal_newlines,
+    "template_markers": template_markers,
+    "whitespace": whitespace,
+}
+"""The rules by the names of their settings, in the order they are applied."""

@@ -1,0 +1,87 @@
+"""Adapters by name: the built-in ones, and a user's own under the entry point group `didact.formats`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, NamedTuple
+
+from didact.errors import CallError, UnknownName
+from didact.records import Header, Record
+from didact.records.checks import Problem
+
+_FAMILIES = (
+    "alpaca", "dolly", "sharegpt", "openai", "prompt_completion", "gsm8k", "qa", "sni", "bbh", "preference", "plain",
+)  # fmt: skip
+ENTRY_POINTS = "didact.formats"
+
+
+class Reading(NamedTuple):
+    """A record read from a row, and what was odd about the row."""
+
+    record: Record
+    notes: list[Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """Reads one third-party format."""
+
+    name: str
+    description: str
+    """One line for `didact formats`."""
+    example: str
+    """One row (of a file whose object holds the rows: the whole file) as JSON."""
+    fits: Callable[[Any], float]
+    """How much one row looks like the format: 0 (not at all) to 1. Given the whole object when `list_key` is set."""
+    read: Callable[[Any, Header | None], Reading]
+    """A row as a record. Raises RowError when it cannot be one."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Generic column names the format has, and its own key for each; `columns:` in a recipe maps to these."""
+    list_key: str | None = None
+    """Key of the list that holds the rows, when a file is one object."""
+    header: Callable[[dict[str, Any], str], Header] | None = None
+    """What a file's object says once, from that object without its list and the file's relative path."""
+
+
+_ADDED: dict[str, Adapter] = {}
+
+
+def register(adapter: Adapter) -> None:
+    """Make an adapter known under its name. Raises CallError when the name is taken."""
+    if adapter.name in adapters():
+        raise CallError(f"format '{adapter.name}' is registered already; choose another name")
+    _ADDED[adapter.name] = adapter
+
+
+def adapters() -> dict[str, Adapter]:
+    """All adapters by name: built-in, from entry points, registered."""
+    return {**_built_in(), **_from_entry_points(), **_ADDED}
+
+
+def get(name: str) -> Adapter:
+    """The adapter of that name. Raises UnknownName with the nearest known names."""
+    known = adapters()
+    if name not in known:
+        raise UnknownName("format", name, [*known, "auto"])
+    return known[name]
+
+
+@cache
+def _built_in() -> dict[str, Adapter]:
+    found = (adapter for family in _FAMILIES for adapter in import_module(f"didact.formats.{family}").ADAPTERS)
+    return {adapter.name: adapter for adapter in found}
+
+
+@cache
+def _from_entry_points() -> dict[str, Adapter]:
+    found: dict[str, Adapter] = {}
+    for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
+        adapter = point.load()
+        if not isinstance(adapter, Adapter):
+            raise CallError(f"entry point '{point.name}' of '{ENTRY_POINTS}' is no didact.formats.registry.Adapter")
+        found[adapter.name] = adapter
+    return found

@@ -1,0 +1,96 @@
+"""What a build did, as tables for a terminal: rows by source and stage, losses by reason, mixes planned and achieved."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from didact.records.findings import CODES
+from didact.store.manifest import Account, Manifest
+
+_STAGES = {"read": "read", "filter": "filter", "dedup": "dedup", "mix": "unused"}
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> Table:
+    """A table whose first `left` columns are words and whose others are numbers. Cells are plain text, never markup."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        made.add_column(column, justify="left" if place < left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    return made
+
+
+def build_summary(manifest: Manifest) -> RenderableType:
+    """The whole story of a build, top to bottom."""
+    parts: list[RenderableType] = [_rows(manifest), _reasons(manifest.accounting)]
+    if any(manifest.findings.values()):
+        parts.append(_warnings(manifest))
+    if any(manifest.cleaned.values()):
+        parts.append(_cleaned(manifest))
+    return Group(*parts, _mixes(manifest), Text(_leaks(manifest)))
+
+
+def print_summary(manifest: Manifest, console: Console | None = None) -> None:
+    """Print the story of a build on stdout."""
+    (console or Console()).print(build_summary(manifest))
+
+
+def _rows(manifest: Manifest) -> Table:
+    sources = sorted({account.source for account in manifest.accounting})
+    by = {(account.stage, account.source): account for account in manifest.accounting}
+    rows = []
+    for source in sources:
+        own = [by[stage, source] for stage in _STAGES if (stage, source) in by]
+        splits = manifest.splits[source].achieved
+        rows.append([source, own[0].rows_in, *(account.lost for account in own), own[-1].kept, splits["validation"], splits["test"]])
+    totals = [sum(int(row[i]) for row in rows) for i in range(1, len(rows[0]))] if rows else []
+    return table(
+        "Rows: in = kept + lost", ["source", "rows in", "rejected", "filtered", "duplicates", "unused", "kept", "of it validation", "of it test"],
+        [*rows, ["all", *totals]],
+    )
+
+
+def _reasons(accounts: Sequence[Account]) -> Table:
+    lost: Counter[tuple[str, str, str]] = Counter()
+    for account in accounts:
+        for reason, count in (account.dropped | account.rejected).items():
+            lost[account.stage, reason, account.source] += count
+    rows = [[stage, f"{reason} {CODES[reason].title}" if reason in CODES else reason, source, count] for (stage, reason, source), count in lost.most_common()]
+    return table("Lost rows by reason (each is in dropped/ or rejected/ with its text)", ["stage", "reason", "source", "rows"], rows or [["–", "nothing was lost", "", 0]], left=3)
+
+
+def _warnings(manifest: Manifest) -> Table:
+    found = Counter({(code, source): n for source, codes in manifest.findings.items() for code, n in codes.items()})
+    rows = [[code, CODES[code].title, source, n] for (code, source), n in found.most_common()]
+    return table("Warnings on kept rows and files", ["code", "meaning", "source", "count"], rows, left=3)
+
+
+def _cleaned(manifest: Manifest) -> Table:
+    changed = Counter({(rule, source): n for source, rules in manifest.cleaned.items() for rule, n in rules.items()})
+    return table("Texts changed by cleaning", ["rule", "source", "texts"], [[rule, source, n] for (rule, source), n in changed.most_common()], left=2)
+
+
+def _mixes(manifest: Manifest) -> Table:
+    rows = []
+    for name, mix in sorted(manifest.mixes.items()):
+        for source, entry in sorted(mix.sources.items()):
+            got = entry.achieved
+            tokens = ["–" if n is None else n for n in (got.tokens, got.trained_tokens)]
+            rows.append([name, source, mix.unit, entry.planned, got.records, *tokens, f"{entry.share:.2%}", f"{entry.epochs:.2f}"])
+    return table("Mixes (training split)", ["mix", "source", "unit", "planned", "records", "tokens", "trained", "share", "epochs"], rows, left=3)
+
+
+def _leaks(manifest: Manifest) -> str:
+    check = manifest.leak_check
+    if check is None:
+        return "Leak check: nothing was held out."
+    return (
+        f"Leak check: of {check.held_out:,} held-out records {check.same_prompt} share their prompt with training, "
+        f"{check.near_prompt} have a training prompt of Jaccard similarity {check.threshold:g} or more."
+    )

@@ -1,0 +1,91 @@
+"""What a run did, as tables for a terminal: losses, scores beside their baselines, sample answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+
+from didact.report.summary import table
+
+_SHOWN = 100
+"""Characters of a question or an answer shown."""
+
+
+def run_summary(metrics: Mapping[str, Any]) -> RenderableType:
+    """Phases, scores before and after fine-tuning, sample answers."""
+    evaluations = metrics["evaluations"]
+    parts: list[RenderableType] = [_phases(metrics["phases"])]
+    if evaluations:
+        parts.append(evaluation_summary(evaluations))
+    return Group(*parts)
+
+
+def evaluation_summary(evaluations: Mapping[str, Any]) -> RenderableType:
+    """Bits per byte, scores beside their baselines, and sample answers, of one or several evaluations by name."""
+    return Group(_bits(evaluations), _scores(evaluations), _samples(list(evaluations.values())[-1]))
+
+
+def print_run(metrics: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print what a run did on stdout."""
+    (console or Console()).print(run_summary(metrics))
+
+
+def _phases(phases: Mapping[str, Any]) -> RenderableType:
+    rows = []
+    for name, phase in phases.items():
+        validation = phase["validation_loss"]
+        seconds = max(phase["seconds"], 1e-9)
+        rows.append(
+            [name, phase["steps"], phase["tokens"], f"{phase['tokens'] / seconds:,.0f}", f"{phase['seconds']:.0f}", f"{phase['train_loss']:.3f}", "–" if validation is None else f"{validation:.3f}"]
+        )
+    return table("Training (losses in nats per trained token)", ["phase", "steps", "tokens", "tokens/s", "seconds", "train loss", "validation loss"], rows)
+
+
+def _bits(evaluations: Mapping[str, Any]) -> RenderableType:
+    mixes = sorted({mix for evaluation in evaluations.values() for mix in evaluation["bits_per_byte"]})
+    rows = [[mix, *(f"{evaluation['bits_per_byte'].get(mix, float('nan')):.3f}" for evaluation in evaluations.values())] for mix in mixes]
+    return table("Bits per byte of held-out text", ["mix", *(f"after {phase}" for phase in evaluations)], rows)
+
+
+def _scores(evaluations: Mapping[str, Any]) -> RenderableType:
+    last = list(evaluations.values())[-1]["tasks"]
+    scores = {phase: {task["task"]: task["score"] for task in evaluation["tasks"]} for phase, evaluation in evaluations.items()}
+    rows = []
+    for task in last:
+        name = task["task"]
+        score = task["score"]
+        own = [_percent(scores[phase].get(name, {}).get("mean")) for phase in evaluations]
+        rows.append([name, task["metric"], score["n"], *own, f"{_percent(score['low'])}–{_percent(score['high'])}", _percent(task["chance"]), _percent(task["neighbour"])])
+    if last:
+        means = [_percent(evaluation["mean_score"]) for evaluation in evaluations.values()]
+        rows.append(["mean", "", sum(task["score"]["n"] for task in last), *means, "", *(_mean(last, key) for key in ("chance", "neighbour"))])
+    return table(
+        "Scores on held-out prompts, % (95 % interval; chance: best constant answer or blind choice; neighbour: answer of the most similar training prompt)",
+        ["task", "metric", "n", *(f"after {phase}" for phase in evaluations), "interval", "chance", "neighbour"], rows, left=2,
+    )
+
+
+def _samples(evaluation: Mapping[str, Any]) -> RenderableType:
+    rows = []
+    for task in evaluation["tasks"]:
+        for answered in task["answers"][:1]:
+            reference = answered["references"][0] if answered["references"] else ""
+            rows.append([task["task"], _short(answered["question"]), _short(answered["answer"]), _short(reference), "yes" if answered["score"] >= 1 else "no"])
+    return table("Sample answers", ["task", "question", "answer", "reference", "right"], rows, left=5)
+
+
+def _short(text: str) -> str:
+    """Text from outside as one line: control characters escaped, cut where it is long."""
+    shown = "".join(c if c.isprintable() else " " if c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _mean(tasks: list[Mapping[str, Any]], key: str) -> str:
+    known = [task[key] for task in tasks if task[key] is not None]
+    return _percent(sum(known) / len(known)) if known else "–"

@@ -1,0 +1,201 @@
+"""Run: build, token shards, pre-training, evaluation, fine-tuning, evaluation; started again, it goes on after the last complete step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from didact.build.pipeline import build
+from didact.canonical import content_hash
+from didact.durable import read_json, write_json
+from didact.errors import RecipeError
+from didact.evaluate.checkpoint import Evaluation, evaluate_checkpoint
+from didact.model.checkpoint import resolve
+from didact.model.finetune import finetune
+from didact.model.fit import FitResult, Progress
+from didact.model.pretrain import initial_checkpoint, pretrain
+from didact.recipe.load import Recipe, load_recipe
+from didact.recipe.mixes import Purpose
+from didact.render.token_shards import TokenShards, tokenize_version
+from didact.render.tokenizer import Tokenizer
+from didact.report.progress import Listener, Silent
+from didact.store.layout import Store
+from didact.store.version import Version
+
+Phase = Literal["pretrain", "finetune", "run"]
+
+_TRAINING_SECTIONS = ("model", "pretrain", "finetune")
+
+
+@dataclass
+class RunResult:
+    """What a run made: the version, the run's folder, checkpoints of the last phase, and what was measured."""
+
+    version: Version
+    folder: Path
+    phases: dict[str, FitResult] = field(default_factory=dict)
+    evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the phase they followed, as plain values."""
+
+    @property
+    def last_phase(self) -> FitResult:
+        """Where training ended."""
+        return list(self.phases.values())[-1]
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as plain values."""
+        metrics = {"phases": {name: _plain(result) for name, result in self.phases.items()}, "evaluations": self.evaluations}
+        return {
+            "run": str(self.folder),
+            "version": self.version.manifest.version,
+            "best": str(self.last_phase.best),
+            "last": str(self.last_phase.last),
+            "metrics": metrics,
+        }
+
+
+def run(
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    *,
+    until: Phase = "run",
+    store: str | Path | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    tell: Listener | None = None,
+) -> RunResult:
+    """Build what the recipe describes, train on it and measure the result.
+
+    until: `pretrain` stops after pre-training, `finetune` after fine-tuning without evaluating.
+    The run's folder is named by version, training settings and seed: the same recipe resumes it, another makes a new one.
+    Raises what `build`, `fit` and the evaluation raise; RecipeError when there is nothing to train.
+    """
+    loaded, base = load_recipe(recipe)
+    _refuse_nothing_to_train(loaded, until)
+    listener = tell if tell is not None else Silent()
+    version = build(recipe, store=store, workers=workers, tell=listener)
+    place = Store(Path(store) if store is not None else base / loaded.store)
+    course = _Course(loaded, base, version, place, threads, listener)
+    course.prepare(workers or 1)
+    if loaded.pretrain is not None:
+        course.pretrain()
+        if until == "run":
+            course.evaluate("pretrain")
+    if loaded.finetune is not None and until != "pretrain":
+        course.finetune()
+        if until == "run":
+            course.evaluate("finetune")
+    write_json(course.result.folder / "run.json", course.result.as_json())
+    return course.result
+
+
+def evaluate(
+    checkpoint: str | Path,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    *,
+    store: str | Path | None = None,
+    threads: int | None = None,
+    tell: Listener | None = None,
+) -> Evaluation:
+    """Measure any checkpoint on the held-out data and the tasks of a recipe, building the version when it is not there.
+
+    Raises RecipeError when the recipe has no section `evaluate`, and what `build` and the evaluation raise.
+    """
+    loaded, base = load_recipe(recipe)
+    if loaded.evaluate is None:
+        raise RecipeError(f"recipe '{loaded.name}': no section 'evaluate'; add `evaluate: {{tasks: [...]}}`")
+    listener = tell if tell is not None else Silent()
+    version = build(recipe, store=store, tell=listener)
+    place = Store(Path(store) if store is not None else base / loaded.store)
+    tokenizer = Tokenizer.load(resolve(Path(checkpoint)))
+    tokens = place.tokens(version.manifest.version, tokenizer.digest)
+    listener.stage("tokenize")
+    tokenize_version(version.path, tokenizer, tokens)
+    listener.stage("evaluate")
+    return evaluate_checkpoint(Path(checkpoint), version, loaded.evaluate, tokens, base, loaded.seed, threads)
+
+
+def _refuse_nothing_to_train(recipe: Recipe, until: Phase) -> None:
+    sections = {"pretrain": recipe.pretrain, "finetune": recipe.finetune}
+    wanted = list(sections) if until == "run" else [until]
+    if all(sections[name] is None for name in wanted):
+        section = until if until != "run" else "pretrain' or 'finetune"
+        raise RecipeError(f"recipe '{recipe.name}': it has no section '{section}', so there is nothing to train; add one, or use `didact build`")
+
+
+class _Course:
+    """The phases of one run, in order, on one version."""
+
+    def __init__(self, recipe: Recipe, base: Path, version: Version, store: Store, threads: int | None, tell: Listener) -> None:
+        self.recipe, self.base, self.version, self.threads, self.tell = recipe, base, version, threads, tell
+        sections = recipe.model_dump(mode="json", include=set(_TRAINING_SECTIONS))
+        name = content_hash([version.manifest.version, sections, recipe.seed])[:12]
+        self.result = RunResult(version, store.run(recipe.name, name))
+        self.tokenizer = Tokenizer.load(version.path / "tokenizer")
+        self.tokens = store.tokens(version.manifest.version, self.tokenizer.digest)
+
+    def prepare(self, workers: int) -> None:
+        """Token shards, and the tokenizer beside the phases."""
+        self.tell.stage("tokenize")
+        tokenize_version(self.version.path, self.tokenizer, self.tokens, workers)
+        self.tokenizer.save(self.result.folder / "tokenizer")
+
+    def pretrain(self) -> None:
+        """Pre-train, or go on where it stopped."""
+        if self.recipe.pretrain is None:
+            raise RecipeError(f"recipe '{self.recipe.name}': no section 'pretrain'")
+        train, validation = self._shards("pretrain")
+        self.tell.stage("pretrain")
+        self.result.phases["pretrain"] = pretrain(
+            self.recipe.model, self.recipe.pretrain, train, validation, self.tokenizer, self.result.folder / "pretrain",
+            self.recipe.seed, self._progress, self.threads,
+        )
+
+    def finetune(self) -> None:
+        """Fine-tune from the best pre-trained checkpoint, or from fresh weights when the recipe has no pre-training."""
+        if self.recipe.finetune is None:
+            raise RecipeError(f"recipe '{self.recipe.name}': no section 'finetune'")
+        train, validation = self._shards("finetune")
+        self.tell.stage("finetune")
+        self.result.phases["finetune"] = finetune(
+            self.recipe.finetune, self._start(), train, validation, self.tokenizer, self.result.folder / "finetune",
+            self.recipe.seed, self._progress, self.threads,
+        )
+
+    def _start(self) -> Path:
+        if "pretrain" in self.result.phases:
+            return self.result.phases["pretrain"].best
+        return initial_checkpoint(self.recipe.model, self.tokenizer, self.result.folder / "initial", self.recipe.seed)
+
+    def evaluate(self, phase: str) -> None:
+        """Measure the best checkpoint of a phase; a measurement that is on file for it is not repeated."""
+        if self.recipe.evaluate is None:
+            return
+        best = self.result.phases[phase].best
+        record = self.result.folder / f"evaluation-{phase}.json"
+        key = content_hash([best.name, self.recipe.evaluate.model_dump(mode="json"), self.recipe.seed])
+        if not record.exists() or read_json(record)["key"] != key:
+            self.tell.stage(f"evaluate after {phase}")
+            found: Evaluation = evaluate_checkpoint(best, self.version, self.recipe.evaluate, self.tokens, self.base, self.recipe.seed, self.threads)
+            write_json(record, {"key": key, "evaluation": found.as_json()})
+        self.result.evaluations[phase] = read_json(record)["evaluation"]
+
+    def _shards(self, purpose: Purpose) -> tuple[TokenShards, TokenShards | None]:
+        named = [name for name, mix in sorted(self.version.manifest.mixes.items()) if mix.purpose == purpose]
+        if not named:
+            raise RecipeError(f"recipe '{self.recipe.name}': section '{purpose}' needs a mix of that purpose; add `mixes: {{{purpose}: ...}}`")
+        mix = purpose if purpose in named else named[0]
+        held = self.version.manifest.mixes[mix].rows.get("validation", 0)
+        return TokenShards.open(self.tokens, mix, "train"), TokenShards.open(self.tokens, mix, "validation") if held else None
+
+    def _progress(self, progress: Progress) -> None:
+        self.tell.advance(progress.step, progress.steps, "steps")
+        if progress.validation_loss is not None:
+            self.tell.note(
+                f"{progress.phase} step {progress.step:,}: loss {progress.loss:.3f}, validation {progress.validation_loss:.3f}, {progress.tokens_per_second:,.0f} tokens/s"
+            )
+
+
+def _plain(result: FitResult) -> dict[str, Any]:
+    return asdict(result) | {"best": str(result.best), "last": str(result.last)}

@@ -1,0 +1,144 @@
+"""Cuts Parquet and Arrow files by row group and record batch, and reads their rows as JSON values."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from didact.sources.blocks import Block, Cursor, Cut
+
+_BATCH = 1024
+
+
+def cut_parquet(cursor: Cursor, block_bytes: int) -> Cut:
+    """One block for each row group, or several when the row group is larger than a block."""
+    try:
+        with pq.ParquetFile(cursor.file.path) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    except (pa.ArrowException, OSError) as error:
+        yield cursor.lost_row("IO004", f"not a whole Parquet file: {_one_line(error)}")
+        return
+    for piece, group in enumerate(groups):
+        parts = max(1, -(-group.total_byte_size // max(1, block_bytes)))
+        yield from _stretches(cursor, piece, group.num_rows, -(-group.num_rows // parts))
+
+
+def cut_arrow(cursor: Cursor, block_bytes: int) -> Cut:
+    """One block for each record batch of an Arrow file or stream, or several when the batch is larger than a block."""
+    try:
+        with pa.memory_map(str(cursor.file.path)) as mapped:
+            for piece, batch in enumerate(_batches(mapped)):
+                parts = max(1, -(-batch.nbytes // max(1, block_bytes)))
+                yield from _stretches(cursor, piece, batch.num_rows, -(-batch.num_rows // parts))
+    except (pa.ArrowException, OSError) as error:
+        yield cursor.lost_row("IO004", f"not a whole Arrow file: {_one_line(error)}")
+
+
+def _stretches(cursor: Cursor, piece: int, rows: int, size: int) -> Iterator[Block]:
+    file = cursor.file
+    for start in range(0, rows, max(1, size)):
+        places = np.arange(start, min(rows, start + size), dtype=np.int64)
+        lines = np.arange(cursor.index + 1, cursor.index + 1 + len(places), dtype=np.int64)
+        yield Block(
+            file.source,
+            file.relative,
+            file.container,
+            cursor.index,
+            starts=places,
+            ends=places,
+            lines=lines,
+            file=str(file.path),
+            piece=piece,
+        )
+        cursor.index += len(places)
+
+
+def _batches(mapped: pa.NativeFile) -> Iterator[pa.RecordBatch]:
+    """The record batches of an Arrow file or, as `datasets` writes them, an Arrow stream."""
+    start = mapped.read(6)
+    mapped.seek(0)
+    if start == b"ARROW1":
+        file = pa.ipc.open_file(mapped)
+        yield from (file.get_batch(i) for i in range(file.num_record_batches))
+    else:
+        yield from pa.ipc.open_stream(mapped)
+
+
+def columnar_rows(block: Block) -> Iterator[dict[str, Any]]:
+    """The rows of a block, in order. Raises pyarrow.ArrowException or OSError when the file cannot be decoded."""
+    if not len(block):
+        return
+    first, last = int(block.starts[0]), int(block.starts[-1]) + 1
+    read = _parquet_batches if block.container == "parquet" else _arrow_batch
+    before = 0
+    for batch in read(block):
+        if before >= last:
+            return
+        if before + batch.num_rows > first:
+            part = batch.slice(max(0, first - before), min(batch.num_rows, last - before) - max(0, first - before))
+            yield from _as_json(part)
+        before += batch.num_rows
+
+
+def _parquet_batches(block: Block) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(block.file) as file:
+        yield from file.iter_batches(_BATCH, row_groups=[block.piece])
+
+
+def _arrow_batch(block: Block) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(block.file) as mapped:
+        for piece, batch in enumerate(_batches(mapped)):
+            if piece == block.piece:
+                yield batch
+                return
+
+
+def _as_json(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Rows as JSON has them: times and decimals by their spelling, bytes in base 64, not-a-number as null."""
+    convert = _identity if all(_is_plain(kind) for kind in batch.schema.types) else _through_json
+    yield from map(convert, batch.to_pylist())
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether values of a type come out of Arrow as JSON values."""
+    types = pa.types
+    if types.is_struct(kind):
+        return all(_is_plain(field.type) for field in kind)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _is_plain(kind.value_type)
+    if types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    return (
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_boolean(kind)
+        or types.is_integer(kind)
+        or types.is_null(kind)
+    )
+
+
+def _identity(row: dict[str, Any]) -> dict[str, Any]:
+    return row
+
+
+def _through_json(row: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(orjson.dumps(row, default=_spelt, option=orjson.OPT_NON_STR_KEYS))
+    return found
+
+
+def _spelt(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+ARROW_ERRORS: tuple[type[Exception], ...] = (pa.ArrowException, OSError)
+"""What decoding a columnar file may raise."""

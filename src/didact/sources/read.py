@@ -1,0 +1,248 @@
+"""From a source's settings to records: plan its files, cut them into blocks, read each block, account for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from didact.errors import CallError, DataError, RowError
+from didact.formats.detect import renamed
+from didact.formats.messages import said, with_system
+from didact.formats.registry import Adapter, get
+from didact.recipe.sources import Source, Unit
+from didact.records import Chat, Header, PlainText, Preference, Record
+from didact.records.base import Turn
+from didact.records.checks import check
+from didact.records.findings import CODES, Finding
+from didact.records.table import Place
+from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
+from didact.sources.cutting import read_blocks
+from didact.sources.plan import plan_source
+from didact.sources.rows import Row, rows
+
+EXCERPT = 16 << 10
+"""Most bytes of a rejected row that are kept beside its finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that became no record: the error that decided it, and the row's first bytes."""
+
+    finding: Finding
+    raw: bytes = b""
+
+
+@dataclass(slots=True)
+class BlockRead:
+    """What a block of rows became: `rows` = records + rejected + `unselected`."""
+
+    rows: int
+    records: list[Record] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    """Of the records, in the same order."""
+    headers: dict[str, Header] = field(default_factory=dict)
+    """What the file says once, by id; records refer to it."""
+    findings: list[Finding] = field(default_factory=list)
+    """Errors and warnings, in the order of the rows."""
+    rejected: list[Rejected] = field(default_factory=list)
+    unselected: int = 0
+    """Rows that `where` leaves out."""
+
+
+def source_blocks(
+    files: Sequence[SourceFile], source: Source, block_bytes: int = BLOCK_BYTES, row_limit: int = ROW_LIMIT
+) -> Iterator[tuple[SourceFile, Block | Finding]]:
+    """The blocks of a source's files in order, and the findings that no block carries, until its `limit` of rows."""
+    left = source.limit
+    for file in files:
+        for found in read_blocks(file, block_bytes, row_limit, get(file.format).list_key):
+            taken = len(found) if isinstance(found, Block) else int(CODES[found.code].row)
+            if left is not None:
+                if left <= 0:
+                    return
+                if isinstance(found, Block) and taken > left:
+                    found = found.only(left)
+                left -= taken
+            yield file, found
+
+
+def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
+    """Read the rows of a block as records, check them, and account for each."""
+    adapter = get(file.format)
+    read = BlockRead(rows=len(block))
+    header = _header(block, adapter)
+    if isinstance(header, Header):
+        read.headers[header.id] = header
+    for row in rows(block, row_limit):
+        if isinstance(row, Finding):
+            _reject(read, block, row)
+        elif source.where and not _selected(row.value, source):
+            read.unselected += 1
+        elif isinstance(header, RowError):
+            _reject(
+                read,
+                block,
+                _finding(block, row, (header.code, header.pointer, f"in what the file says once: {header.message}")),
+            )
+        else:
+            _read_row(read, block, row, adapter, header, source)
+    return read
+
+
+def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
+    """What the block's file says once, or why it cannot be read."""
+    if adapter.header is None or not block.head or block.container != "object":
+        return None
+    try:
+        return adapter.header(orjson.loads(block.head), block.path)
+    except RowError as error:
+        return error
+    except (orjson.JSONDecodeError, ValidationError) as error:
+        return RowError("JS001", str(error).partition("\n")[0])
+
+
+def _read_row(read: BlockRead, block: Block, row: Row, adapter: Adapter, header: Header | None, source: Source) -> None:
+    """One row: a record with its findings, or a rejected row."""
+    try:
+        reading = adapter.read(renamed(row.value, source.columns, adapter), header)
+    except RowError as error:
+        _reject(read, block, _finding(block, row, (error.code, error.pointer, error.message)))
+        return
+    except ValidationError as error:
+        _reject(read, block, _finding(block, row, _invalid(error)))
+        return
+    record = _with_metadata(reading.record, row.value, source, header)
+    texts = record.texts()
+    if problems := [*reading.notes, *check(record, texts)]:
+        found = [_finding(block, row, problem) for problem in problems]
+        read.findings += found
+        decisive = next((finding for finding in found if finding.severity == "error"), None)
+        if decisive is not None:
+            read.rejected.append(Rejected(decisive, _excerpt(block, row.index)))
+            return
+    record.source = block.source
+    record.id = record.content_id(texts)
+    read.records.append(record)
+    read.places.append(Place(block.path, row.index, row.line, row.offset))
+
+
+def _invalid(error: ValidationError) -> tuple[str, str, str]:
+    """What a record's model refuses, as a problem of the row."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    return "SC002", "".join(f"/{part}" for part in first["loc"]), first["msg"]
+
+
+def _finding(block: Block, row: Row, problem: tuple[str, str, str]) -> Finding:
+    code, pointer, message = problem
+    return Finding(code, block.path, row.index, row.line, row.offset, pointer, message)
+
+
+def _reject(read: BlockRead, block: Block, finding: Finding) -> None:
+    read.findings.append(finding)
+    read.rejected.append(Rejected(finding, _excerpt(block, finding.index)))
+
+
+def _excerpt(block: Block, index: int) -> bytes:
+    """The first bytes of a row as they stand in its file; none for columnar files."""
+    place = index - block.first
+    return block.row(place)[:EXCERPT] if block.data else b""
+
+
+def _selected(value: Any, source: Source) -> bool:
+    """Whether a row has the values that `where` asks for; a text equals the value it spells."""
+    if not isinstance(value, dict):
+        return False
+    return all(_equals(value.get(key), wanted) for key, wanted in source.where.items())
+
+
+def _equals(found: Any, wanted: Any) -> bool:
+    if isinstance(found, str) and not isinstance(wanted, str):
+        return found.strip() == orjson.dumps(wanted).decode()
+    return bool(found == wanted) and isinstance(found, bool) == isinstance(wanted, bool)
+
+
+def _with_metadata(record: Record, row: Any, source: Source, header: Header | None) -> Record:
+    """The record with what the source's settings say about all its records."""
+    if source.system:
+        record = _prompted(record, source.system, header)
+    if source.license is not None:
+        record.license = source.license
+    if source.language is not None and record.language is None:
+        record.language = source.language
+    if source.task is not None and record.task is None:
+        record.task = source.task
+    if source.split is not None and record.split is None:
+        record.split = source.split
+    if source.group is not None and isinstance(row, dict) and row.get(source.group) is not None:
+        record.group = str(row[source.group])
+    return record
+
+
+def _prompted(record: Record, system: str, header: Header | None) -> Record:
+    """The record behind a system prompt. Questions and tasks become the conversation that they are rendered as."""
+    if isinstance(record, Chat):
+        record.messages = with_system(record.messages, system)
+        return record
+    if isinstance(record, Preference):
+        record.prompt = with_system(record.prompt, system)
+        return record
+    if isinstance(record, PlainText):
+        return record
+    turns: list[Turn] = record.dialogue(header)
+    messages = [said("assistant" if turn["role"] == "assistant" else "user", turn["content"]) for turn in turns]
+    shared = record.model_dump(include={"task", "tags", "group", "language", "split", "header"})
+    return Chat(messages=with_system(messages, system), origin=record.origin, **shared)
+
+
+def read(
+    paths: str | Path | Sequence[str | Path],
+    format: str = "auto",
+    *,
+    columns: dict[str, str] | None = None,
+    limit: int | None = None,
+    where: dict[str, Any] | None = None,
+    unit: Unit = "paragraphs",
+    findings: list[Finding] | None = None,
+) -> Iterator[Record]:
+    """Records of files, folders or globs, one after the other.
+
+    A list given as `findings` receives every finding, and rejected rows are passed over. Without one, the first
+    rejected row raises DataError: no row disappears unseen. Raises InputMissing or CallError as `plan_source` does.
+    """
+    given = [paths] if isinstance(paths, str | Path) else paths
+    settings = {
+        "path": [str(path) for path in given],
+        "format": format,
+        "columns": columns or {},
+        "limit": limit,
+        "where": where or {},
+        "unit": unit,
+    }
+    try:
+        source = Source.model_validate(settings)
+    except ValidationError as error:
+        raise CallError("; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())) from error
+    for file, found in source_blocks(plan_source("read", source, Path.cwd()), source):
+        if isinstance(found, Finding):
+            _report([found], findings)
+            continue
+        block = read_block(found, file, source)
+        _report(block.findings, findings)
+        yield from block.records
+
+
+def _report(found: Sequence[Finding], findings: list[Finding] | None) -> None:
+    if findings is not None:
+        findings += found
+        return
+    for finding in found:
+        if finding.severity == "error":
+            raise DataError(f"{finding}; give a list as 'findings' to go on without such rows")
+
+
+__all__ = ["BlockRead", "Rejected", "plan_source", "read", "read_block", "source_blocks"]

@@ -1,0 +1,118 @@
+"""Turns the rows of a block into values: parsed JSON, CSV cells by name, or text. Runs in the workers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from didact.records.findings import Finding
+from didact.sources.blocks import ROW_LIMIT, Block
+from didact.sources.delimited import DELIMITERS, cells_of, column_names
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as its file holds it, and where it stands."""
+
+    index: int
+    line: int
+    offset: int
+    value: Any
+    """A JSON value; for CSV a dict of strings; for plain text a string."""
+
+
+class _Unreadable(Exception):
+    """Why the bytes of a row are no value: a code and a message."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def rows(block: Block, row_limit: int = ROW_LIMIT) -> Iterator[Row | Finding]:
+    """Every row of a block in order, as a value or as the finding that rejects it."""
+    if block.container in ("parquet", "arrow"):
+        yield from _columnar_rows(block)
+        return
+    parse = _parser(block, row_limit)
+    data, index, base = block.data, block.first, block.offset
+    for start, end, line in zip(block.starts.tolist(), block.ends.tolist(), block.lines.tolist(), strict=True):
+        try:
+            if end - start > row_limit:
+                raise _Unreadable("JS007", f"the row has {end - start} bytes, more than {row_limit}")
+            yield Row(index, line, base + start, parse(data[start:end]))
+        except _Unreadable as error:
+            yield Finding(error.code, block.path, index, line, base + start, "", str(error))
+        index += 1
+
+
+def _parser(block: Block, row_limit: int) -> Callable[[bytes], Any]:
+    """How the bytes of one row of the block become a value."""
+    if block.container == "text":
+        return _text
+    if block.container not in DELIMITERS:
+        return _json
+    delimiter = DELIMITERS[block.container]
+    names = column_names(block.head, delimiter, block.quoted, row_limit)
+    return lambda raw: _named_cells(raw, names, delimiter, block.quoted, row_limit)
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise _why_not_json(raw, error) from error
+
+
+def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> _Unreadable:
+    """Tell bad encoding, half surrogates and words such as NaN from plain bad syntax."""
+    text = _text(raw)
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as finer:
+        return _Unreadable("JS001", str(finer))
+    except RecursionError:
+        return _Unreadable("JS001", "nested too deeply")
+    if "surrogate" in str(error) or "hex escape" in str(error):
+        return _Unreadable("UN003", "a string holds half of a surrogate pair")
+    return _Unreadable("JS001", str(error))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _Unreadable("IO002", f"byte {error.start} of the row, 0x{raw[error.start]:02x}, is not UTF-8") from error
+
+
+def _named_cells(raw: bytes, names: list[str], delimiter: str, quoted: bool, row_limit: int) -> dict[str, str]:
+    try:
+        cells = cells_of(_text(raw), delimiter, quoted, row_limit)
+    except csv.Error as error:
+        raise _Unreadable("CS001", f"not a row of cells: {error}") from error
+    if len(cells) != len(names):
+        raise _Unreadable("CS001", f"{len(cells)} cells where the header has {len(names)}")
+    return dict(zip(names, cells, strict=True))
+
+
+def _columnar_rows(block: Block) -> Iterator[Row | Finding]:
+    """Rows of a Parquet or Arrow file; when it cannot be decoded, what is left of the block is rejected row by row."""
+    from didact.sources.columnar import ARROW_ERRORS, columnar_rows  # as in `cutting`: only those who need it load it
+
+    index, end = block.first, block.first + len(block)
+    try:
+        for value in columnar_rows(block):
+            yield Row(index, index + 1, 0, value)
+            index += 1
+    except ARROW_ERRORS as error:
+        message = f"the rows cannot be decoded: {str(error).partition(chr(10))[0]}"
+        yield from (Finding("IO004", block.path, lost, lost + 1, 0, "", message) for lost in range(index, end))

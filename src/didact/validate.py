@@ -1,0 +1,112 @@
+"""Validate: read every row of some files, and tell what is wrong with which."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from didact.records.findings import CODES, Finding
+from didact.recipe.sources import Source
+from didact.report.progress import Listener, Silent
+from didact.sources.blocks import SourceFile
+from didact.sources.read import plan_source, read_block, source_blocks
+
+_BLOCK_BYTES = 4 << 20
+
+
+@dataclass
+class FileVerdict:
+    """One file: its rows, those that became records, those that did not, and its findings by code."""
+
+    path: str
+    format: str
+    records: int = 0
+    valid: int = 0
+    rejected: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, Any]:
+        """The verdict as plain values."""
+        counts = {"records": self.records, "valid": self.valid, "rejected": self.rejected}
+        return {"path": self.path, "format": self.format, **counts, "findings": dict(sorted(self.findings.items()))}
+
+
+@dataclass
+class Report:
+    """All files, and located findings: of each file and code the first few."""
+
+    files: list[FileVerdict] = field(default_factory=list)
+    located: list[Finding] = field(default_factory=list)
+
+    @property
+    def findings(self) -> Counter[str]:
+        """Findings of all files by code."""
+        return sum((file.findings for file in self.files), Counter())
+
+    def clean(self, strict: bool = False) -> bool:
+        """Whether nothing is wrong; with `strict`, warnings are wrong too."""
+        return not any(strict or CODES[code].severity == "error" for code in self.findings)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values; records = valid + rejected, unreadable rows counted among the rejected."""
+        totals = {name: sum(getattr(file, name) for file in self.files) for name in ("records", "valid", "rejected")}
+        return {
+            "files": [file.as_json() for file in self.files],
+            **totals,
+            "findings": dict(sorted(self.findings.items())),
+            "located": [_located(finding) for finding in self.located],
+        }
+
+
+def _located(finding: Finding) -> dict[str, Any]:
+    names = ("code", "severity", "path", "line", "offset", "pointer", "message")
+    return {name: getattr(finding, name) for name in names}
+
+
+def validate(
+    paths: str | Path | Sequence[str | Path], format: str = "auto", *, max_findings: int = 2, tell: Listener | None = None
+) -> Report:
+    """Check every row of files, folders or globs, in bounded memory.
+
+    max_findings: located findings kept per file and code; all are counted.
+    Raises InputMissing for a path that is not there, CallError when a file's format cannot be told.
+    """
+    listener = tell if tell is not None else Silent()
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    source = Source(path=[str(path) for path in given], format=format)
+    listener.stage("validate")
+    files = plan_source("validate", source, Path.cwd())
+    report = Report([FileVerdict(file.relative, file.format) for file in files])
+    verdicts = {file.relative: verdict for file, verdict in zip(files, report.files, strict=True)}
+    done = 0
+    for file, found in source_blocks(files, source, _BLOCK_BYTES):
+        verdict = verdicts[file.relative]
+        if isinstance(found, Finding):
+            _note(report, verdict, [found], max_findings)
+            lost = int(CODES[found.code].row)
+            verdict.records += lost
+            verdict.rejected += lost
+            continue
+        done += _check(report, verdict, file, found, source, max_findings)
+        listener.advance(done, None, "rows")
+    return report
+
+
+def _check(report: Report, verdict: FileVerdict, file: SourceFile, block: Any, source: Source, most: int) -> int:
+    """Check the rows of one block; how many there were."""
+    read = read_block(block, file, source)
+    verdict.records += read.rows
+    verdict.valid += len(read.records)
+    verdict.rejected += len(read.rejected)
+    _note(report, verdict, read.findings, most)
+    return read.rows
+
+
+def _note(report: Report, verdict: FileVerdict, findings: Sequence[Finding], most: int) -> None:
+    for finding in findings:
+        if verdict.findings[finding.code] < most:
+            report.located.append(finding)
+        verdict.findings[finding.code] += 1

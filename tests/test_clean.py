@@ -1,0 +1,283 @@
+"""Cleaning: each rule changes what it says and nothing else; a clean text stays; the fast path misses nothing."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import ftfy.badness
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from strategies import TEXT
+
+from didact.curate.clean import CleanReport, clean_text, clean_texts
+from didact.curate.clean_rules import RULES
+from didact.curate.clean_scan import suspects
+from didact.recipe.cleaning import CleanSettings, PiiSettings
+
+ALL = CleanSettings(
+    pii=PiiSettings(**dict.fromkeys(PiiSettings.model_fields, "mask")),
+    pii_salt="salt",
+)
+SCRAPS = st.lists(
+    st.sampled_from(
+        [
+            "a",
+            "B",
+            " ",
+            "\n",
+            "\n\n\n",
+            "\t",
+            "\r\n",
+            "\\n",
+            "\\r\\n",
+            "&amp;",
+            "&lt;",
+            "&#39;",
+            "&",
+            "amp;",
+            "#",
+            "96;",
+            "`",
+            "```",
+            "$",
+            "$$",
+            "<b>",
+            "</s>",
+            "<s>",
+            "<|im_end|>",
+            "<|im_start|>",
+            "assistant",
+            "### Response:",
+            "[INST]",
+            "Ã©",
+            "â€™",
+            "é",
+            "e\u0301",
+            "…",
+            "”",
+            "\u200b",
+            "\u200d",
+            "\u200c",
+            "👩",
+            "ن",
+            "\ufeff",
+            "\u2028",
+            "\u202e",
+            "א",
+            "中",
+            "\u3000",
+            "\u00a0",
+            ".",
+            ":",
+            "ann@mail.org",
+            "+1 212 555 0198",
+            "8.8.8.8",
+            "4111 1111 1111 1111",
+            "GB82 WEST 1234 5698 7654 32",
+            "13812345678",
+            "11010519491231002X",
+            "hf_" + "a" * 34,
+            "-",
+            "1",
+            "가",
+            "ᄀ",
+            "ᅡ",
+        ]
+    ),
+    max_size=14,
+).map("".join)
+"""Texts that touch every rule at once."""
+
+
+def by_rule(name: str, text: str) -> str:
+    """A text after one rule alone."""
+    return RULES[name](text)
+
+
+@given(SCRAPS | TEXT)
+@example("&amp;#96;x  \n\n\n\n&amp;#96;")
+@example("<|im_end|>\u200b</s> ")
+def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
+    """Cleaning twice is cleaning once, whatever the text and with every rule on."""
+    once = clean_text(text, ALL)
+    assert clean_text(once, ALL) == once
+
+
+@given(st.lists(SCRAPS | TEXT, min_size=1, max_size=8), st.sampled_from([ALL, CleanSettings()]))
+def test_texts_the_kernel_passes_over_are_clean(texts: list[str], settings: CleanSettings) -> None:
+    """No text that the kernel does not name is one that a rule would change."""
+    named = suspects(pa.array(texts, pa.string()), settings)
+    assert [
+        text for text, suspect in zip(texts, named, strict=True) if not suspect and clean_text(text, settings) != text
+    ] == []
+
+
+@given(st.sampled_from(list(RULES)), st.lists(SCRAPS | TEXT, min_size=1, max_size=8))
+def test_the_kernel_knows_which_rules_are_on(name: str, texts: list[str]) -> None:
+    """With one rule alone switched on, the kernel still names every text that it changes."""
+    settings = CleanSettings(**{rule: rule == name for rule in RULES})
+    named = suspects(pa.array(texts, pa.string()), settings)
+    assert [
+        text for text, suspect in zip(texts, named, strict=True) if not suspect and by_rule(name, text) != text
+    ] == []
+
+
+_ODD = "".join(
+    chr(code)
+    for code in (
+        *range(0xA0, 0x180),
+        *range(0x370, 0x460),
+        *range(0x2010, 0x2045),
+        0x192,
+        0x2C6,
+        0x20AC,
+        0x2122,
+        0x2248,
+        0x221A,
+        0xFFFD,
+    )
+)
+
+
+@given(st.text(_ODD + "aZ .", max_size=8))
+def test_mojibake_is_looked_for_wherever_ftfy_may_see_it(text: str) -> None:
+    """Texts that ftfy's heuristics call bad are always handed to ftfy, so nothing is decided but by ftfy."""
+    assert by_rule("mojibake", text) == ftfy.fix_encoding(text)
+    if ftfy.badness.is_bad(text):
+        assert suspects(pa.array([text]), CleanSettings(whitespace=False, template_markers=False))[0]
+
+
+def test_every_code_point_that_composition_may_touch_is_named() -> None:
+    """Each character that is not its own NFC, or that NFC joins to the one before, makes its text a suspect."""
+    settings = CleanSettings(**{rule: rule == "unicode" for rule in RULES})
+    every = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
+    joined = [parts for c in every if len(parts := unicodedata.normalize("NFD", c)) > 1]
+    texts = [c for c in (*every, *joined) if not unicodedata.is_normalized("NFC", c)]
+    assert len(texts) > 10_000
+    assert suspects(pa.array(texts, pa.string()), settings).all()
+
+
+def test_ordinary_texts_are_passed_over() -> None:
+    """Plain English, Chinese, French and code do not leave the fast path."""
+    texts = [
+        "A line.\nAnother, with 100 % of it.",
+        "“你好”，他说：“再见……”——完。",
+        "Déjà vu à l'école, n'est-ce pas?",
+        "def f(x):\n    return x",
+    ]
+    assert not suspects(pa.array(texts), CleanSettings()).any()
+
+
+CASES = [
+    ("entities", "R&amp;B &lt;3 &#39;x&#39; &amp;lt;", "R&B <3 'x' &lt;"),
+    ("entities", "`&lt;` is `<`, and $a &lt; b$", "`&lt;` is `<`, and $a &lt; b$"),
+    ("entities", "```html\n&lt;p&gt;\n```\n&lt;", "```html\n&lt;p&gt;\n```\n<"),
+    ("entities", "<p>R&amp;B</p>", "<p>R&amp;B</p>"),
+    ("entities", "?a=1&copy=2 &unknown; &notit;", "?a=1&copy=2 &unknown; &notit;"),
+    ("mojibake", "crÃ¨me brÃ»lÃ©e, itâ€™s", "crème brûlée, it’s"),
+    ("unicode", "cafe\u0301 ½ ｆｕｌｌ", "café ½ ｆｕｌｌ"),
+    ("controls", "a\u200bb\ufeffc\x00d\u00ade", "abcde"),
+    ("controls", "a\r\nb\rc\u2028d\x0ce", "a\nb\nc\nd\ne"),
+    (
+        "controls",
+        "👩\u200d👧 می\u200cخواهم क्\u200dष 🏴\U000e0067\U000e007f",
+        "👩\u200d👧 می\u200cخواهم क्\u200dष 🏴\U000e0067\U000e007f",
+    ),
+    ("controls", "a\u200db x\U000e0041\U000e0042 abc\u202edef", "ab x abcdef"),
+    ("controls", "שלום\u200f!", "שלום\u200f!"),
+    ("literal_newlines", r"1. Mix.\n2. Bake.\n\n3. Eat.", "1. Mix.\n2. Bake.\n\n3. Eat."),
+    ("literal_newlines", r"第一步。\n第二步。\n", "第一步。\n第二步。\n"),
+    ("literal_newlines", r"only one\n2", r"only one\n2"),
+    ("literal_newlines", r"\nabla x \n Y", r"\nabla x \n Y"),
+    ("literal_newlines", r'print("A\nB\n")', r'print("A\nB\n")'),
+    ("literal_newlines", r"C:\New\Nice", r"C:\New\Nice"),
+    ("literal_newlines", "real\nA\\nB\\nC", "real\nA\\nB\\nC"),
+    ("template_markers", "Yes.<|im_end|>\n<|endoftext|>", "Yes."),
+    ("template_markers", "### Response:\n    x = 1</s>", "    x = 1"),
+    ("template_markers", "Sort it.\n\n### Response:", "Sort it."),
+    ("template_markers", "[INST] Hi [/INST]", "Hi"),
+    ("template_markers", "Hello<|im_end|>\n<|im_start|>assistant", "Hello"),
+    ("template_markers", "What does <|im_end|> mean?", "What does <|im_end|> mean?"),
+    ("template_markers", "<s>struck</s>", "<s>struck</s>"),
+    ("whitespace", "a\n\n\nb", "a\n\nb"),
+    ("whitespace", "\n \n  a  \n\n\n\nb\t\n c \n", "  a\n\nb\n c"),
+    ("whitespace", "```py\nx = 1  \n\n\n\ny\n```  \n", "```py\nx = 1  \n\n\n\ny\n```"),
+    ("whitespace", "　　段落。　\n第二段", "　　段落。\n第二段"),
+]
+
+
+@pytest.mark.parametrize(("rule", "before", "after"), CASES)
+def test_what_each_rule_does(rule: str, before: str, after: str) -> None:
+    """A rule alone turns this text into that one, and code, formulas, tags and paths stay as they are."""
+    assert by_rule(rule, before) == after
+
+
+@pytest.mark.parametrize(("rule", "before"), [(rule, before) for rule, before, after in CASES if before != after])
+def test_the_kernel_names_each_case(rule: str, before: str) -> None:
+    """Each text above that a rule changes is named with that rule alone switched on."""
+    settings = CleanSettings(**{name: name == rule for name in RULES})
+    assert suspects(pa.array([before]), settings).all()
+
+
+def test_rules_that_are_off_change_nothing() -> None:
+    """With every rule off a text is returned as it is."""
+    off = CleanSettings(**dict.fromkeys(RULES, False))
+    text = "\n&amp; Ã© e\u0301 \u200b\\nA\\nB<|im_end|> "
+    assert clean_text(text, off) == text
+
+
+def test_nothing_is_copied_when_nothing_changes() -> None:
+    """An array of clean texts comes back as the very same array."""
+    texts = pa.array(["a", "", "中文。"] * 200)
+    cleaned, report, changed = clean_texts(texts, CleanSettings())
+    assert cleaned is texts
+    assert not changed.any()
+    assert report == CleanReport(texts=600)
+
+
+@given(st.lists(SCRAPS | TEXT, max_size=8), st.integers(0, 3))
+def test_arrays_are_cleaned_text_by_text(texts: list[str], start: int) -> None:
+    """An array, sliced or not, short or long enough for the kernel, gives what each text gives alone."""
+    padded = ["plain"] * 300 + texts
+    array = pa.array(padded, pa.string()).slice(start)
+    cleaned, report, changed = clean_texts(array, ALL)
+    assert cleaned.to_pylist() == [clean_text(text, ALL) for text in padded[start:]]
+    assert (
+        report.changed == changed.sum() == sum(a != b for a, b in zip(padded[start:], cleaned.to_pylist(), strict=True))
+    )
+
+
+def test_the_report_counts_texts_by_rule_and_adds_up() -> None:
+    """Each rule counts the texts it changed, keeps five examples, and chunks add up in order."""
+    chunks = [clean_texts(pa.array([f"{i} &amp; {c} " for i in range(4)]), CleanSettings())[1] for c in "ab"]
+    total = CleanReport.of(chunks)
+    assert total.counts == {"entities": 8, "whitespace": 8}
+    assert (total.texts, total.changed) == (8, 8)
+    assert [example.before for example in total.examples["entities"]] == [
+        "0 &amp; a ",
+        "1 &amp; a ",
+        "2 &amp; a ",
+        "3 &amp; a ",
+        "0 &amp; b ",
+    ]
+    assert chunks[0].counts["entities"] == 4
+
+
+def test_examples_are_cut_around_the_change_and_hide_personal_data() -> None:
+    """An example shows the change with little around it, and no value that the settings replace."""
+    text = "x" * 200 + " ann@mail.org &amp; " + "y" * 200
+    _, report, _ = clean_texts(pa.array([text]), CleanSettings(pii=PiiSettings(email="mask")))
+    (shown,) = report.examples["entities"]
+    assert "&amp;" in shown.before
+    assert "[EMAIL]" in shown.before
+    assert "ann@mail.org" not in shown.before + shown.after
+    assert len(shown.before) <= 80
+
+
+def test_long_texts_take_time_in_proportion() -> None:
+    """A megabyte of what each pattern might stumble over is cleaned; none of them backtracks."""
+    for scrap in ("<|", "&am", "`a", "$ ", "\\n ", "a@", "1 ", "\n ", " \n", ":a", "### "):
+        text = scrap * 20_000
+        assert len(clean_text(text, ALL)) <= len(text)
