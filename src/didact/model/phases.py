@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -144,8 +144,3 @@ def compute_threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def result_report(result: FitResult) -> dict[str, Any]:
-    """The result as JSON."""
-    return asdict(result) | {"best": str(result.best), "last": str(result.last)}

@@ -203,7 +203,3 @@ class Decoder(nn.Module):
                 spread = EMBEDDING_STD if "proj" not in name else parameter.shape[1] ** -0.5
                 parameter.normal_(0.0, spread, generator=generator)
         return self
-
-    def block_parameters(self) -> int:
-        """Number of weights in the blocks, without embedding and head."""
-        return sum(parameter.numel() for parameter in self.model.layers.parameters())

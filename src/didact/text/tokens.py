@@ -8,7 +8,6 @@ it is not taken for an empty one. Shingles never join two segments.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +85,7 @@ def _segment_tokens(data, start, end, classes, lower, out):  # type: ignore[no-u
         if kind & _WORD and not kind & _UNSPACED:
             state = fold(state, lower[code] if code < len(lower) else code)
             continue
+        # No word leaves the state where it began, but for one chance in 2^64.
         if state != FNV_OFFSET:
             out[count] = mix(state)
             count, state = count + 1, FNV_OFFSET
@@ -235,8 +235,3 @@ def _token_counts(data, text_offsets, record_offsets, mask, classes, lower):  # 
 def token_counts(view: View) -> npt.NDArray[np.int64]:
     """How many tokens each record's view has."""
     return _token_counts(*view.arrays, *tables())
-
-
-def array_of(hashes: Sequence[int]) -> npt.NDArray[Any]:
-    """Hashes as the sorted array the kernels use."""
-    return np.array(sorted(set(hashes)), dtype=np.uint64)

@@ -22,7 +22,6 @@ _OTHER_REFERENCE = re.compile(r"(?:answers|outputs|candidates)/[1-9][0-9]*(?:/|$
 """Fields of further accepted answers and of rejected candidates: a response is the first reference."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class View:
     """Chosen segments of records. A kernel takes `*view.arrays` and walks them; nothing is copied or joined.
@@ -100,14 +99,12 @@ class Segments:
     def view(self, name: ViewName) -> View:
         """The segments of a view, by role and field.
 
-        `prompt`: what the user says; a definition that a file shares is in its header and in no view. `response`: what the assistant says, of several
-        accepted answers or candidates only the first. `whole`: all but system texts and further answers.
-        `text`: plain text.
+        `prompt`: what the user says; a definition that a file shares is in its header and in no view. `response`: what
+        the assistant says, of several accepted answers or candidates only the first. `whole`: all but system texts and
+        further answers. `text`: plain text.
         """
         role_in = np.array([role in _ROLES[name] for role in self.role_names] or [False])
-        field_in = np.array(
-            [not _OTHER_REFERENCE.match(field) for field in self.field_names] or [False]
-        )
+        field_in = np.array([not _OTHER_REFERENCE.match(field) for field in self.field_names] or [False])
         mask = role_in[self.roles] & field_in[self.fields]
         return View(self.data, self.text_offsets, self.record_offsets, mask)
 
