@@ -28,9 +28,17 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 NAME = st.text("abcdefghijklmnop_", min_size=1, max_size=8)
 _OPTIONAL = st.none() | TEXT
 
-ORIGINS = st.builds(Origin, format=NAME, key=_OPTIONAL, extra=st.dictionaries(NAME, st.none() | st.integers(-5, 5) | TEXT, max_size=2))
+ORIGINS = st.builds(
+    Origin, format=NAME, key=_OPTIONAL, extra=st.dictionaries(NAME, st.none() | st.integers(-5, 5) | TEXT, max_size=2)
+)
 
-_COMMON = {"group": _OPTIONAL, "task": st.none() | NAME, "language": st.none() | st.just("en"), "split": st.none() | st.just("train"), "origin": st.none() | ORIGINS}
+_COMMON = {
+    "group": _OPTIONAL,
+    "task": st.none() | NAME,
+    "language": st.none() | st.just("en"),
+    "split": st.none() | st.just("train"),
+    "origin": st.none() | ORIGINS,
+}
 
 _PARTS = st.lists(
     st.builds(TextPart, text=TEXT)
@@ -40,7 +48,11 @@ _PARTS = st.lists(
     max_size=3,
 )
 _ROLES = st.sampled_from(["system", "developer", "user", "assistant", "tool"])
-MESSAGES = st.lists(st.builds(Message, role=_ROLES, parts=_PARTS, name=_OPTIONAL, weight=st.none() | st.just(0.0)), min_size=1, max_size=4)
+MESSAGES = st.lists(
+    st.builds(Message, role=_ROLES, parts=_PARTS, name=_OPTIONAL, weight=st.none() | st.just(0.0)),
+    min_size=1,
+    max_size=4,
+)
 
 QAS = st.builds(
     QA,
@@ -52,10 +64,22 @@ QAS = st.builds(
     rationale=_OPTIONAL,
     **_COMMON,
 )
-TASKS = st.builds(Task, definition=_OPTIONAL, input=TEXT, outputs=st.lists(TEXT, min_size=1, max_size=3), choices=st.lists(TEXT, max_size=2), **_COMMON)
+TASKS = st.builds(
+    Task,
+    definition=_OPTIONAL,
+    input=TEXT,
+    outputs=st.lists(TEXT, min_size=1, max_size=3),
+    choices=st.lists(TEXT, max_size=2),
+    **_COMMON,
+)
 CHATS = st.builds(Chat, messages=MESSAGES, **_COMMON)
 PREFERENCES = st.builds(
-    Preference, prompt=MESSAGES, candidates=st.lists(st.builds(Candidate, messages=MESSAGES, score=st.none() | st.just(1.5)), min_size=1, max_size=3), **_COMMON
+    Preference,
+    prompt=MESSAGES,
+    candidates=st.lists(
+        st.builds(Candidate, messages=MESSAGES, score=st.none() | st.just(1.5)), min_size=1, max_size=3
+    ),
+    **_COMMON,
 )
 TEXTS = st.builds(PlainText, text=TEXT, title=_OPTIONAL, **_COMMON)
 

@@ -47,7 +47,9 @@ def test_token_shares_within_one_record(sources: list[list[int]], data: st.DataO
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=30), st.integers(1, 200))
 def test_no_row_is_seen_twice_before_all_are_seen_once(sizes: list[int], amount: int) -> None:
-    """Rows repeat only in a later epoch; within an epoch each row is drawn at most once, and earlier epochs are whole."""
+    """Rows repeat only in a later epoch; within an epoch each row is drawn at most once, and earlier epochs are
+    whole.
+    """
     drawn = draw("s", supply(sizes), amount, "key")
     last = int(drawn.epochs.max(initial=0))
     for epoch in range(last + 1):
@@ -81,12 +83,16 @@ def test_every_prefix_holds_the_ratio(sizes: list[list[int]]) -> None:
 
 def test_scarcest_source_sets_the_size() -> None:
     """Without a budget the scarcest source gives one epoch and the others their exact ratio to it."""
-    amounts = plan_amounts("m", mix(sources={"a": {"share": 3}, "b": {"share": 1}}), {"a": supply([1] * 90), "b": supply([1] * 60)})
+    amounts = plan_amounts(
+        "m", mix(sources={"a": {"share": 3}, "b": {"share": 1}}), {"a": supply([1] * 90), "b": supply([1] * 60)}
+    )
     assert amounts == {"a": 90, "b": 30}
 
 
 def test_exhaustion_policies() -> None:
-    """A short source is an error that names the nearest possible mix, is repeated, or leaves its share to the others, as told."""
+    """A short source is an error that names the nearest possible mix, is repeated, or leaves its share to the others,
+    as told.
+    """
     supplies = {"a": supply([1] * 10), "b": supply([1] * 100)}
     settings = {"unit": "records", "budget": 100, "sources": {"a": {"share": 1}, "b": {"share": 1}}}
     with pytest.raises(ImpossibleMix, match=r"'a' should give 50 records and can give 10; the nearest possible is 20"):
@@ -100,7 +106,9 @@ def test_exhaustion_policies() -> None:
 def test_fixed_amounts_come_before_shares() -> None:
     """Counts and epochs are given in full and the shares divide what the budget leaves."""
     supplies = {"a": supply([1] * 10), "b": supply([1] * 100), "c": supply([1] * 100)}
-    amounts = plan_amounts("m", mix(budget=60, sources={"a": {"epochs": 1}, "b": {"share": 1}, "c": {"share": 4}}), supplies)
+    amounts = plan_amounts(
+        "m", mix(budget=60, sources={"a": {"epochs": 1}, "b": {"share": 1}, "c": {"share": 4}}), supplies
+    )
     assert amounts == {"a": 10, "b": 10, "c": 40}
     with pytest.raises(ImpossibleMix, match="11 records asked for, at most 10"):
         plan_amounts("m", mix(sources={"a": {"count": 11}}), {"a": supplies["a"]})

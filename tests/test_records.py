@@ -69,9 +69,13 @@ def test_table_gives_the_records_back(records: list[Record], start: int, length:
 
 @given(st.lists(RECORDS, min_size=1, max_size=4), st.integers(0, 3))
 def test_texts_column_is_the_texts(records: list[Record], start: int) -> None:
-    """The texts column of a table, or of a slice, is the records' texts in order, and other texts can take its place."""
+    """The texts column of a table, or of a slice, is the records' texts in order, and other texts can take its
+    place.
+    """
     texts = [text.text for record in records[start:] for text in record.texts()]
-    table = to_table([record.model_copy(deep=True) for record in records], [Place("f", i, i, i) for i in range(len(records))]).slice(start)
+    table = to_table(
+        [record.model_copy(deep=True) for record in records], [Place("f", i, i, i) for i in range(len(records))]
+    ).slice(start)
     segments = table["segments"].combine_chunks()
     assert texts_column(segments).to_pylist() == texts
     renewed = with_texts_column(segments, texts_column(segments))
@@ -82,12 +86,17 @@ def test_dialogue_of_a_task_shows_its_shared_definition() -> None:
     """A task whose definition stands in the file's header is rendered with it."""
     header = Header(definition=["Sort the digits."]).with_id()
     record = Task(input="3 1 2", outputs=["1 2 3"], header=header.id)
-    assert record.dialogue(header) == [{"role": "user", "content": "Sort the digits.\n\n3 1 2"}, {"role": "assistant", "content": "1 2 3"}]
+    assert record.dialogue(header) == [
+        {"role": "user", "content": "Sort the digits.\n\n3 1 2"},
+        {"role": "assistant", "content": "1 2 3"},
+    ]
 
 
 def test_reasoning_is_rendered_in_think_tags_and_developer_as_system() -> None:
     """A message's turn has one content string, whatever its parts."""
-    message = Message.model_validate({"role": "assistant", "parts": [{"type": "reasoning", "text": "6*7"}, {"type": "text", "text": "42"}]})
+    message = Message.model_validate(
+        {"role": "assistant", "parts": [{"type": "reasoning", "text": "6*7"}, {"type": "text", "text": "42"}]}
+    )
     assert message.turn() == {"role": "assistant", "content": "<think>\n6*7\n</think>\n\n42"}
     assert Message(role="developer", parts=[TextPart(text="Be brief.")]).turn()["role"] == "system"
 

@@ -35,7 +35,9 @@ def sets_of(sets: list[set[int]]) -> ShingleSets:
 
 @given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40))
 def test_components_are_reachability(rows: int, edges: list[tuple[int, int]]) -> None:
-    """Two rows have the same label exactly when a path of pairs leads from one to the other; the label is the least row."""
+    """Two rows have the same label exactly when a path of pairs leads from one to the other;
+    the label is the least row.
+    """
     edges = [(a % rows, b % rows) for a, b in edges]
     reach = [{i} for i in range(rows)]
     for _ in range(rows):
@@ -74,7 +76,7 @@ def test_leaking_rows_are_replaced() -> None:
     """Held-out rows that are near-copies of training rows go to training and others take their place."""
     settings = SplitSettings(validation=0.1, test=0.0)
     bad = np.zeros(100, np.bool_)
-    bad[: 60] = True
+    bad[:60] = True
     split = split_rows(rows_of([0] * 100), settings, {0: (10, 0)}, "key", lambda split: bad & (split != 0))
     assert (split == 1).sum() == 10
     assert not split[:60].any()
@@ -98,7 +100,9 @@ def test_same_key_pairs_ignore_zero() -> None:
     st.sampled_from([0.2, 0.5, 0.6, 0.8, 1.0]),
 )
 def test_leak_check_is_exact(held: list[set[int]], train: list[set[int]], threshold: float) -> None:
-    """The inverted index finds for every held-out set the similarity of its nearest training set, as brute force does."""
+    """The inverted index finds for every held-out set the similarity of its nearest training set, as brute force
+    does.
+    """
     nearest = nearest_training(sets_of(held), sets_of(train), threshold)
     for i, own in enumerate(held):
         best = max((len(own & other) / len(own | other) for other in train if own and other), default=0.0)

@@ -53,7 +53,9 @@ def write_with(path: Path, write: Callable[[Path], None]) -> None:
         sync_folder(path.parent)
     except OSError as error:
         aside.unlink(missing_ok=True)
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another store") from error
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another store"
+        ) from error
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -70,7 +72,9 @@ def _write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a value as readable JSON, whole or not at all."""
-    write_atomic(path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+    write_atomic(
+        path, orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+    )
 
 
 def read_json(path: Path) -> Any:
@@ -100,7 +104,9 @@ def atomic_dir(path: Path) -> Iterator[Path]:
         _put_in_place(aside, path)
     except OSError as error:
         shutil.rmtree(aside, ignore_errors=True)
-        raise StoreError(f"{path}: cannot be written ({error.strerror or error}); free space or choose another store") from error
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another store"
+        ) from error
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise

@@ -1,23 +1,23 @@
 """The errors Didact raises, and what each means for the caller.
 
-    DidactError
-    ├── CallError               exit 2: the call or the recipe is wrong; nothing was done
-    │   ├── RecipeError         a key, type, bound or reference in a recipe
-    │   ├── InputMissing        a named file or folder is not there, or cannot be read
-    │   └── UnknownName         a name that no registry knows; lists the nearest known ones
-    ├── DataError               exit 1: the call is sound, the data cannot do what was asked
-    │   ├── EmptySplit          a requested split would hold no record
-    │   ├── ImpossibleMix       the sources cannot supply the shares and budget asked for
-    │   └── TooManyRejected     more rows were rejected than --max-rejected allows
-    ├── StoreError              exit 1: what is on disk is incomplete, damaged or cannot be written
-    │   ├── CorruptVersion      a version whose files do not match its manifest
-    │   ├── CheckpointError     a checkpoint that cannot be read or written
-    │   └── AccountingError     rows in are not rows kept + dropped + rejected: a defect of Didact, never the user's
-    ├── TrainingError           exit 1: training cannot go on
-    │   ├── NoTrainedTokens     a step, a split or a mix without a token that carries loss
-    │   └── NonFiniteLoss       too many non-finite steps in a row
-    ├── Interrupted             exit 75 (try again): a signal asked the run to stop; it saved and can be resumed
-    └── RowError                one row is unusable; a reader turns it into a Finding, so it never ends a run
+DidactError
+├── CallError               exit 2: the call or the recipe is wrong; nothing was done
+│   ├── RecipeError         a key, type, bound or reference in a recipe
+│   ├── InputMissing        a named file or folder is not there, or cannot be read
+│   └── UnknownName         a name that no registry knows; lists the nearest known ones
+├── DataError               exit 1: the call is sound, the data cannot do what was asked
+│   ├── EmptySplit          a requested split would hold no record
+│   ├── ImpossibleMix       the sources cannot supply the shares and budget asked for
+│   └── TooManyRejected     more rows were rejected than --max-rejected allows
+├── StoreError              exit 1: what is on disk is incomplete, damaged or cannot be written
+│   ├── CorruptVersion      a version whose files do not match its manifest
+│   ├── CheckpointError     a checkpoint that cannot be read or written
+│   └── AccountingError     rows in are not rows kept + dropped + rejected: a defect of Didact, never the user's
+├── TrainingError           exit 1: training cannot go on
+│   ├── NoTrainedTokens     a step, a split or a mix without a token that carries loss
+│   └── NonFiniteLoss       too many non-finite steps in a row
+├── Interrupted             exit 75 (try again): a signal asked the run to stop; it saved and can be resumed
+└── RowError                one row is unusable; a reader turns it into a Finding, so it never ends a run
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ class Interrupted(DidactError):
 
 
 class RowError(DidactError):
-    """One row is unusable: a code of the findings catalogue, a message, and the JSON pointer of the place in the row."""
+    """One row is unusable: a code of the findings catalogue, a message, and the JSON pointer of the place in the
+    row.
+    """
 
     def __init__(self, code: str, message: str, pointer: str = "") -> None:
         super().__init__(f"{code} at '{pointer}': {message}")

@@ -1,4 +1,6 @@
-"""Run: build, token shards, pre-training, evaluation, fine-tuning, evaluation; started again, it goes on after the last complete step."""
+"""Run: build, token shards, pre-training, evaluation, fine-tuning, evaluation;
+started again, it goes on after the last complete step.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,10 @@ class RunResult:
 
     def as_json(self) -> dict[str, Any]:
         """The result as plain values."""
-        metrics = {"phases": {name: _plain(result) for name, result in self.phases.items()}, "evaluations": self.evaluations}
+        metrics = {
+            "phases": {name: _plain(result) for name, result in self.phases.items()},
+            "evaluations": self.evaluations,
+        }
         return {
             "run": str(self.folder),
             "version": self.version.manifest.version,
@@ -68,7 +73,8 @@ def run(
     """Build what the recipe describes, train on it and measure the result.
 
     until: `pretrain` stops after pre-training, `finetune` after fine-tuning without evaluating.
-    The run's folder is named by version, training settings and seed: the same recipe resumes it, another makes a new one.
+    The run's folder is named by version, training settings and seed:
+    the same recipe resumes it, another makes a new one.
     Raises what `build`, `fit` and the evaluation raise; RecipeError when there is nothing to train.
     """
     loaded, base = load_recipe(recipe)
@@ -121,13 +127,18 @@ def _refuse_nothing_to_train(recipe: Recipe, until: Phase) -> None:
     wanted = list(sections) if until == "run" else [until]
     if all(sections[name] is None for name in wanted):
         section = until if until != "run" else "pretrain' or 'finetune"
-        raise RecipeError(f"recipe '{recipe.name}': it has no section '{section}', so there is nothing to train; add one, or use `didact build`")
+        raise RecipeError(
+            f"recipe '{recipe.name}': it has no section '{section}', so there is nothing to train; add one, or use "
+            f"`didact build`"
+        )
 
 
 class _Course:
     """The phases of one run, in order, on one version."""
 
-    def __init__(self, recipe: Recipe, base: Path, version: Version, store: Store, threads: int | None, tell: Listener) -> None:
+    def __init__(
+        self, recipe: Recipe, base: Path, version: Version, store: Store, threads: int | None, tell: Listener
+    ) -> None:
         self.recipe, self.base, self.version, self.threads, self.tell = recipe, base, version, threads, tell
         sections = recipe.model_dump(mode="json", include=set(_TRAINING_SECTIONS))
         name = content_hash([version.manifest.version, sections, recipe.seed])[:12]
@@ -148,8 +159,15 @@ class _Course:
         train, validation = self._shards("pretrain")
         self.tell.stage("pretrain")
         self.result.phases["pretrain"] = pretrain(
-            self.recipe.model, self.recipe.pretrain, train, validation, self.tokenizer, self.result.folder / "pretrain",
-            self.recipe.seed, self._progress, self.threads,
+            self.recipe.model,
+            self.recipe.pretrain,
+            train,
+            validation,
+            self.tokenizer,
+            self.result.folder / "pretrain",
+            self.recipe.seed,
+            self._progress,
+            self.threads,
         )
 
     def finetune(self) -> None:
@@ -159,8 +177,15 @@ class _Course:
         train, validation = self._shards("finetune")
         self.tell.stage("finetune")
         self.result.phases["finetune"] = finetune(
-            self.recipe.finetune, self._start(), train, validation, self.tokenizer, self.result.folder / "finetune",
-            self.recipe.seed, self._progress, self.threads,
+            self.recipe.finetune,
+            self._start(),
+            train,
+            validation,
+            self.tokenizer,
+            self.result.folder / "finetune",
+            self.recipe.seed,
+            self._progress,
+            self.threads,
         )
 
     def _start(self) -> Path:
@@ -177,23 +202,31 @@ class _Course:
         key = content_hash([best.name, self.recipe.evaluate.model_dump(mode="json"), self.recipe.seed])
         if not record.exists() or read_json(record)["key"] != key:
             self.tell.stage(f"evaluate after {phase}")
-            found: Evaluation = evaluate_checkpoint(best, self.version, self.recipe.evaluate, self.tokens, self.base, self.recipe.seed, self.threads)
+            found: Evaluation = evaluate_checkpoint(
+                best, self.version, self.recipe.evaluate, self.tokens, self.base, self.recipe.seed, self.threads
+            )
             write_json(record, {"key": key, "evaluation": found.as_json()})
         self.result.evaluations[phase] = read_json(record)["evaluation"]
 
     def _shards(self, purpose: Purpose) -> tuple[TokenShards, TokenShards | None]:
         named = [name for name, mix in sorted(self.version.manifest.mixes.items()) if mix.purpose == purpose]
         if not named:
-            raise RecipeError(f"recipe '{self.recipe.name}': section '{purpose}' needs a mix of that purpose; add `mixes: {{{purpose}: ...}}`")
+            raise RecipeError(
+                f"recipe '{self.recipe.name}': section '{purpose}' needs a mix of that purpose; add `mixes: "
+                f"{{{purpose}: ...}}`"
+            )
         mix = purpose if purpose in named else named[0]
         held = self.version.manifest.mixes[mix].rows.get("validation", 0)
-        return TokenShards.open(self.tokens, mix, "train"), TokenShards.open(self.tokens, mix, "validation") if held else None
+        return TokenShards.open(self.tokens, mix, "train"), TokenShards.open(
+            self.tokens, mix, "validation"
+        ) if held else None
 
     def _progress(self, progress: Progress) -> None:
         self.tell.advance(progress.step, progress.steps, "steps")
         if progress.validation_loss is not None:
             self.tell.note(
-                f"{progress.phase} step {progress.step:,}: loss {progress.loss:.3f}, validation {progress.validation_loss:.3f}, {progress.tokens_per_second:,.0f} tokens/s"
+                f"{progress.phase} step {progress.step:,}: loss {progress.loss:.3f}, validation "
+                f"{progress.validation_loss:.3f}, {progress.tokens_per_second:,.0f} tokens/s"
             )
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from didact.records.findings import CODES, Finding
 from didact.recipe.sources import Source
+from didact.records.findings import CODES, Finding
 from didact.report.progress import Listener, Silent
 from didact.sources.blocks import SourceFile
 from didact.sources.read import plan_source, read_block, source_blocks
@@ -67,7 +67,11 @@ def _located(finding: Finding) -> dict[str, Any]:
 
 
 def validate(
-    paths: str | Path | Sequence[str | Path], format: str = "auto", *, max_findings: int = 2, tell: Listener | None = None
+    paths: str | Path | Sequence[str | Path],
+    format: str = "auto",
+    *,
+    max_findings: int = 2,
+    tell: Listener | None = None,
 ) -> Report:
     """Check every row of files, folders or globs, in bounded memory.
 

@@ -11,12 +11,26 @@ from didact.cli.options import RECIPE, json_option, print_json, store_option, wo
 
 @click.command(epilog="Example: didact validate data/*.jsonl --strict")
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--format", "format_name", default="auto", show_default=True, help="Adapter to read with; `didact formats` lists them.")
+@click.option(
+    "--format",
+    "format_name",
+    default="auto",
+    show_default=True,
+    help="Adapter to read with; `didact formats` lists them.",
+)
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
-@click.option("--max-findings", type=click.IntRange(0), default=2, show_default=True, help="Located findings shown per file and code.")
+@click.option(
+    "--max-findings",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="Located findings shown per file and code.",
+)
 @json_option
 @click.pass_context
-def validate(ctx: click.Context, paths: tuple[str, ...], format_name: str, strict: bool, max_findings: int, as_json: bool) -> None:
+def validate(
+    ctx: click.Context, paths: tuple[str, ...], format_name: str, strict: bool, max_findings: int, as_json: bool
+) -> None:
     """Check every row of PATHS; exit 1 when something is wrong."""
     from didact.report.progress import Narrator
     from didact.report.verdicts import print_verdicts
@@ -46,7 +60,13 @@ def build(recipe: Path, store: Path | None, workers: int | None, max_rejected: i
     version = make(recipe, store=store, workers=workers, max_rejected=max_rejected, tell=tell)
     tell.finish()
     if as_json:
-        print_json({"version": version.manifest.version, "path": str(version.path), "manifest": version.manifest.model_dump(by_alias=True)})
+        print_json(
+            {
+                "version": version.manifest.version,
+                "path": str(version.path),
+                "manifest": version.manifest.model_dump(by_alias=True),
+            }
+        )
         return
     print_summary(version.manifest)
     click.echo(f"\n{version.manifest.name}@{version.manifest.version}: {version.path}")
@@ -71,9 +91,19 @@ def log(name: str, store: Path | None, as_json: bool) -> None:
     place = Store(store if store is not None else Path("store"))
     versions = [Version.open(place.version(name, version)).manifest for version in place.versions(name)]
     if not versions:
-        raise UnknownName("data set", name, [path.name for path in (place.root / "data").glob("*")], where=str(place.root))
+        raise UnknownName(
+            "data set", name, [path.name for path in (place.root / "data").glob("*")], where=str(place.root)
+        )
     latest = place.ref(name, "latest")
-    rows = [{"version": m.version, "latest": m.version == latest, "parent": m.parent, "mixes": {k: mix.rows for k, mix in m.mixes.items()}} for m in versions]
+    rows = [
+        {
+            "version": m.version,
+            "latest": m.version == latest,
+            "parent": m.parent,
+            "mixes": {k: mix.rows for k, mix in m.mixes.items()},
+        }
+        for m in versions
+    ]
     if as_json:
         print_json(rows)
         return
@@ -98,13 +128,21 @@ def verify(ctx: click.Context, version: str, store: Path | None, as_json: bool) 
     else:
         for problem in problems:
             click.echo(problem)
-        click.echo(f"{opened.path}: {len(problems)} problems" if problems else f"{opened.path}: {len(opened.manifest.files)} files, all as the manifest says")
+        click.echo(
+            f"{opened.path}: {len(problems)} problems"
+            if problems
+            else f"{opened.path}: {len(opened.manifest.files)} files, all as the manifest says"
+        )
     ctx.exit(1 if problems else 0)
 
 
 @click.command(epilog="Example: didact tokenize bilingual@latest")
 @click.argument("version")
-@click.option("--tokenizer", type=click.Path(exists=True, path_type=Path), help="tokenizer.json or its folder; default: the version's own.")
+@click.option(
+    "--tokenizer",
+    type=click.Path(exists=True, path_type=Path),
+    help="tokenizer.json or its folder; default: the version's own.",
+)
 @store_option
 @workers_option
 @json_option

@@ -15,7 +15,11 @@ RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 
 def store_option(command: Command) -> Command:
     """`--store`: overrides the recipe's store."""
-    return click.option("--store", type=click.Path(path_type=Path, file_okay=False), help="Folder of all results; overrides the recipe's.")(command)
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder of all results; overrides the recipe's.",
+    )(command)
 
 
 def json_option(command: Command) -> Command:
@@ -25,7 +29,11 @@ def json_option(command: Command) -> Command:
 
 def workers_option(command: Command) -> Command:
     """`--workers`: how many processes."""
-    return click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes; default: one per core. Never changes the result.")(command)
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 1024),
+        help="Worker processes; default: one per core. Never changes the result.",
+    )(command)
 
 
 def print_json(value: Any) -> None:

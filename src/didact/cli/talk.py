@@ -9,20 +9,32 @@ import click
 from didact.cli.options import json_option, print_json
 
 _CHECKPOINT = click.argument("checkpoint", type=click.Path(path_type=Path))
-_TOKENS = click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Longest answer, in tokens.")
-_TEMPERATURE = click.option("--temperature", type=click.FloatRange(0, 10), default=0.0, show_default=True, help="0: the likeliest token each time.")
+_TOKENS = click.option(
+    "--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Longest answer, in tokens."
+)
+_TEMPERATURE = click.option(
+    "--temperature",
+    type=click.FloatRange(0, 10),
+    default=0.0,
+    show_default=True,
+    help="0: the likeliest token each time.",
+)
 _SEED = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of sampling.")
 
 
 @click.command(epilog='Example: didact generate store/runs/demo/0123456789ab/finetune --prompt "What is 2 + 2?"')
 @_CHECKPOINT
-@click.option("--prompt", required=True, help="What the user says; plain text to continue for a pre-trained checkpoint.")
+@click.option(
+    "--prompt", required=True, help="What the user says; plain text to continue for a pre-trained checkpoint."
+)
 @click.option("--system", help="System prompt.")
 @_TOKENS
 @_TEMPERATURE
 @_SEED
 @json_option
-def generate(checkpoint: Path, prompt: str, system: str | None, max_tokens: int, temperature: float, seed: int, as_json: bool) -> None:
+def generate(
+    checkpoint: Path, prompt: str, system: str | None, max_tokens: int, temperature: float, seed: int, as_json: bool
+) -> None:
     """Print CHECKPOINT's answer to one prompt."""
     from didact.model.speak import Speaker
     from didact.recipe.training import GenerateSettings

@@ -20,7 +20,12 @@ def _run(recipe: Path, until: Phase, store: Path | None, workers: int | None, th
 
     tell = Narrator()
     result = go(
-        recipe, until=until, store=store, workers=workers or available_cores(), threads=threads or available_cores(), tell=tell
+        recipe,
+        until=until,
+        store=store,
+        workers=workers or available_cores(),
+        threads=threads or available_cores(),
+        tell=tell,
     )
     tell.finish()
     return result
@@ -33,7 +38,11 @@ def _training_command(name: Phase, about: str) -> click.Command:
     @RECIPE
     @store_option
     @workers_option
-    @click.option("--threads", type=click.IntRange(1, 1024), help="Threads of training; default: one per core. Equal counts give equal bytes.")
+    @click.option(
+        "--threads",
+        type=click.IntRange(1, 1024),
+        help="Threads of training; default: one per core. Equal counts give equal bytes.",
+    )
     @json_option
     def command(recipe: Path, store: Path | None, workers: int | None, threads: int | None, as_json: bool) -> None:
         from didact.report.summary import print_summary
@@ -46,14 +55,22 @@ def _training_command(name: Phase, about: str) -> click.Command:
             return
         print_summary(result.version.manifest)
         print_run(answer["metrics"])
-        click.echo(f"\nrun: {answer['run']}\nbest checkpoint: {answer['best']}\ntalk to it: didact chat {answer['best']}")
+        click.echo(
+            f"\nrun: {answer['run']}\nbest checkpoint: {answer['best']}\ntalk to it: didact chat {answer['best']}"
+        )
 
     return command
 
 
 pretrain = _training_command("pretrain", "Build what RECIPE describes and pre-train on it; the same command resumes.")
-finetune = _training_command("finetune", "Build, pre-train and fine-tune as RECIPE says, without evaluating; the same command resumes.")
-run = _training_command("run", "Build, pre-train, evaluate, fine-tune and evaluate as RECIPE says; the same command goes on after the last complete step.")
+finetune = _training_command(
+    "finetune", "Build, pre-train and fine-tune as RECIPE says, without evaluating; the same command resumes."
+)
+run = _training_command(
+    "run",
+    "Build, pre-train, evaluate, fine-tune and evaluate as RECIPE says; the same command goes on after the last "
+    "complete step.",
+)
 
 
 @click.command(epilog="Example: didact evaluate store/runs/demo/0123456789ab/finetune recipe.yaml")
@@ -63,9 +80,8 @@ run = _training_command("run", "Build, pre-train, evaluate, fine-tune and evalua
 @json_option
 def evaluate(checkpoint: Path, recipe: Path, store: Path | None, as_json: bool) -> None:
     """Measure CHECKPOINT on the held-out data and the tasks of RECIPE."""
-    from rich.console import Console
-
     from didact.report.progress import Narrator
+    from didact.report.summary import plain_console
     from didact.report.training import evaluation_summary
     from didact.run import evaluate as measure
 
@@ -75,7 +91,7 @@ def evaluate(checkpoint: Path, recipe: Path, store: Path | None, as_json: bool) 
     if as_json:
         print_json(found)
     else:
-        Console().print(evaluation_summary({checkpoint.name: found}))
+        plain_console().print(evaluation_summary({checkpoint.name: found}))
 
 
 COMMANDS = (pretrain, finetune, run, evaluate)

@@ -56,7 +56,8 @@ def _claim(order, starts, neighbours, similarities):  # type: ignore[no-untyped-
 def keep_best(rows: int, pairs: Pairs, ranking: I64) -> tuple[I64, I64, NDArray[np.float64]]:
     """Dropped rows, the kept row each is a near-duplicate of, and their similarity.
 
-    ranking: all rows, the one to keep first. Rows are visited in that order; a row that nobody claimed is kept and claims its direct
+    ranking: all rows, the one to keep first. Rows are visited in that order;
+    a row that nobody claimed is kept and claims its direct
     neighbours. So every dropped row was compared with the row kept in its place: there is no chain of look-alikes.
     """
     left, right = np.concatenate([pairs.left, pairs.right]), np.concatenate([pairs.right, pairs.left])

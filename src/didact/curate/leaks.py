@@ -18,7 +18,9 @@ from didact.curate.order import I64, U64
 
 @dataclass(frozen=True, slots=True)
 class ShingleSets:
-    """Sets of shingle hashes of many records: those of record i are hashes[offsets[i]:offsets[i+1]], sorted, without repeats."""
+    """Sets of shingle hashes of many records: those of record i are hashes[offsets[i]:offsets[i+1]], sorted, without
+    repeats.
+    """
 
     hashes: U64
     offsets: I64
@@ -32,7 +34,9 @@ class ShingleSets:
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """For each held-out record, its most similar training record at or above the threshold: row -1 and similarity 0 where there is none."""
+    """For each held-out record, its most similar training record at or above the threshold:
+    row -1 and similarity 0 where there is none.
+    """
 
     rows: I64
     similarity: NDArray[np.float64]
@@ -50,7 +54,9 @@ def _gather(hashes, offsets, rows, out_offsets):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _slots(unique, size):  # type: ignore[no-untyped-def]
-    """Open-addressing table: slot -> place in `unique` + 1, 0 is free. Hashes are already mixed, so their low bits serve."""
+    """Open-addressing table: slot -> place in `unique` + 1, 0 is free.
+    Hashes are already mixed, so their low bits serve.
+    """
     table = np.zeros(size, np.int32)
     mask = np.uint64(size - 1)
     for i in range(unique.size):
@@ -127,14 +133,18 @@ def _nearest(table, unique, index_offsets, index_rows, held, held_offsets, train
 
 
 def nearest_training(held: ShingleSets, train: ShingleSets, threshold: float) -> Nearest:
-    """The nearest training record of each held-out one, among those with Jaccard >= threshold (> 0). Empty sets have no neighbour."""
+    """The nearest training record of each held-out one, among those with Jaccard >= threshold (> 0).
+    Empty sets have no neighbour.
+    """
     unique, places = np.unique(held.hashes, return_inverse=True)
     table = _slots(unique, 1 << max(4, int(2 * len(unique)).bit_length()))
     counts = _count(table, unique, train.hashes)
     posting_rows, posting_places = _rarest(held, places.astype(np.int64), counts, threshold)
     order = np.argsort(posting_places, kind="stable")
     offsets = np.searchsorted(posting_places[order], np.arange(len(unique) + 1)).astype(np.int64)
-    rows, similarity = _nearest(table, unique, offsets, posting_rows[order], held.hashes, held.offsets, train.hashes, train.offsets, threshold)
+    rows, similarity = _nearest(
+        table, unique, offsets, posting_rows[order], held.hashes, held.offsets, train.hashes, train.offsets, threshold
+    )
     return Nearest(rows, similarity)
 
 

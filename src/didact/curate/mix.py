@@ -27,7 +27,9 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What one source gives: its rows in training order, the epoch of each, and the amount planned in the mix's unit."""
+    """What one source gives: its rows in training order, the epoch of each, and the amount planned in the mix's
+    unit.
+    """
 
     rows: I64
     epochs: I64
@@ -56,8 +58,14 @@ def plan_amounts(name: str, mix: Mix, supplies: Mapping[str, Supply]) -> dict[st
     """
     for source, supply in supplies.items():
         if supply.total == 0:
-            raise ImpossibleMix(f"mixes.{name}: source '{source}' has no {mix.unit} for training; remove it or loosen its filters")
-    fixed = {source: _fixed_amount(mix, source, supply) for source, supply in supplies.items() if mix.sources[source].share is None}
+            raise ImpossibleMix(
+                f"mixes.{name}: source '{source}' has no {mix.unit} for training; remove it or loosen its filters"
+            )
+    fixed = {
+        source: _fixed_amount(mix, source, supply)
+        for source, supply in supplies.items()
+        if mix.sources[source].share is None
+    }
     shares = {source: share for source in supplies if (share := mix.sources[source].share) is not None}
     _refuse_overdraw(name, mix, fixed, supplies)
     if not shares:
@@ -68,7 +76,10 @@ def plan_amounts(name: str, mix: Mix, supplies: Mapping[str, Supply]) -> dict[st
     else:
         pool = mix.budget - sum(fixed.values())
     if pool < len(shares):
-        raise ImpossibleMix(f"mixes.{name}.budget: {mix.budget} {mix.unit} leaves {max(pool, 0)} to share after the fixed amounts; raise it")
+        raise ImpossibleMix(
+            f"mixes.{name}.budget: {mix.budget} {mix.unit} leaves {max(pool, 0)} to share after the fixed amounts; "
+            f"raise it"
+        )
     return fixed | _share_amounts(name, mix, pool, shares, supplies)
 
 
@@ -88,17 +99,23 @@ def _refuse_overdraw(name: str, mix: Mix, amounts: Mapping[str, int], supplies: 
         limit = _limit(mix, source, supplies[source])
         if amount > limit:
             raise ImpossibleMix(
-                f"mixes.{name}.sources.{source}: {amount} {mix.unit} asked for, at most {limit} can be given; lower it or set on_exhaust: {{repeat: N}}"
+                f"mixes.{name}.sources.{source}: {amount} {mix.unit} asked for, at most {limit} can be given; lower it "
+                f"or set on_exhaust: {{repeat: N}}"
             )
 
 
 def _within_budget(name: str, mix: Mix, fixed: dict[str, int]) -> dict[str, int]:
     if mix.budget is not None and sum(fixed.values()) > mix.budget:
-        raise ImpossibleMix(f"mixes.{name}.budget: the sources' counts and epochs add up to {sum(fixed.values())} {mix.unit}, the budget is {mix.budget}")
+        raise ImpossibleMix(
+            f"mixes.{name}.budget: the sources' counts and epochs add up to {sum(fixed.values())} {mix.unit}, the "
+            f"budget is {mix.budget}"
+        )
     return fixed
 
 
-def _share_amounts(name: str, mix: Mix, pool: int, shares: dict[str, float], supplies: Mapping[str, Supply]) -> dict[str, int]:
+def _share_amounts(
+    name: str, mix: Mix, pool: int, shares: dict[str, float], supplies: Mapping[str, Supply]
+) -> dict[str, int]:
     limits = {source: _limit(mix, source, supplies[source]) for source in shares}
     amounts = largest_remainder(pool, shares)
     short = {source for source in shares if amounts[source] > limits[source]}
@@ -109,8 +126,10 @@ def _share_amounts(name: str, mix: Mix, pool: int, shares: dict[str, float], sup
         possible = int(min(limits[source] * weight / share for source, share in shares.items()))
         worst = min(sorted(short), key=lambda source: limits[source] / shares[source])
         raise ImpossibleMix(
-            f"mixes.{name}: source '{worst}' should give {amounts[worst]} {mix.unit} and can give {limits[worst]}; the nearest possible is "
-            f"{possible} {mix.unit} for all shares together; lower the budget, or set on_exhaust to {{repeat: N}} or renormalise"
+            f"mixes.{name}: source '{worst}' should give {amounts[worst]} {mix.unit} and can give {limits[worst]}; the "
+            f"nearest possible is "
+            f"{possible} {mix.unit} for all shares together; lower the budget, or set on_exhaust to {{repeat: N}} or "
+            f"renormalise"
         )
     return _renormalised(pool, shares, limits)
 
@@ -163,7 +182,8 @@ def interleave(sizes: list[I64]) -> tuple[I64, I64]:
     """One order for the rows of several sources in which every stretch holds them in the ratio of the whole.
 
     sizes: for each source, the sizes of its rows in order. Returns (source, row within the source) of each place.
-    A row stands where its middle falls in its source's cumulated size; so the ratio holds in the mix's unit, not in records.
+    A row stands where its middle falls in its source's cumulated size;
+    so the ratio holds in the mix's unit, not in records.
     """
     middles, sources, rows = [], [], []
     for source, own in enumerate(sizes):

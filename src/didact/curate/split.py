@@ -34,7 +34,9 @@ Leaks = Callable[[NDArray[np.int8]], NDArray[np.bool_]]
 """Given the split of every row, which held-out rows are near-copies of a training row."""
 
 
-def split_rows(rows: SplitInput, settings: SplitSettings, quotas: dict[int, tuple[int, int]], key: str, leaks: Leaks) -> NDArray[np.int8]:
+def split_rows(
+    rows: SplitInput, settings: SplitSettings, quotas: dict[int, tuple[int, int]], key: str, leaks: Leaks
+) -> NDArray[np.int8]:
     """The split of every row: 0 train, 1 validation, 2 test.
 
     quotas: wanted (validation, test) rows for each source index; a source without an entry gives none.
@@ -74,7 +76,14 @@ def _component_order(labels: I64, ids: U64, key: str) -> list[I64]:
     return [members[i] for i in keyed_order(least, key, "split")]
 
 
-def _hold_out(labels: I64, order: list[I64], sources: NDArray[np.int32], quotas: dict[int, tuple[int, int]], banned: set[int], whole: bool) -> NDArray[np.int8]:
+def _hold_out(
+    labels: I64,
+    order: list[I64],
+    sources: NDArray[np.int32],
+    quotas: dict[int, tuple[int, int]],
+    banned: set[int],
+    whole: bool,
+) -> NDArray[np.int8]:
     split = np.zeros(len(labels), np.int8)
     wanted = {TEST: {s: q[1] for s, q in quotas.items()}, VALIDATION: {s: q[0] for s, q in quotas.items()}}
     for members in order:
@@ -110,15 +119,20 @@ def _refuse_empty(split: NDArray[np.int8], quotas: dict[int, tuple[int, int]]) -
         wanted = sum(quota[place] for quota in quotas.values())
         if wanted and not (split == code).any():
             raise EmptySplit(
-                f"split.{name}: {wanted} records were to be held out, but every candidate is tied by group, prompt or similarity "
+                f"split.{name}: {wanted} records were to be held out, but every candidate is tied by group, prompt or "
+                f"similarity "
                 f"to training; lower the share, raise split.similarity, or add records"
             )
     if len(split) and not (split == TRAIN).any():
-        raise EmptySplit("split: every record was held out and none is left to train on; lower split.validation and split.test")
+        raise EmptySplit(
+            "split: every record was held out and none is left to train on; lower split.validation and split.test"
+        )
 
 
 def share_quotas(counts: dict[int, int], settings: SplitSettings) -> dict[int, tuple[int, int]]:
-    """Wanted (validation, test) rows of each source: the shares of its rows, rounded; at least 1 where a share of >= 20 rows is asked."""
+    """Wanted (validation, test) rows of each source: the shares of its rows, rounded;
+    at least 1 where a share of >= 20 rows is asked.
+    """
     return {source: (_quota(n, settings.validation), _quota(n, settings.test)) for source, n in counts.items()}
 
 

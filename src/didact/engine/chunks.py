@@ -1,4 +1,6 @@
-"""Chunks: bounded pieces of one source, each with a marker that says which result is whole and what it was made from."""
+"""Chunks: bounded pieces of one source, each with a marker that says which result is whole and what it was made
+from.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,18 @@ class Chunk:
     blocks: tuple[Block, ...]
 
     def digest(self, files: Mapping[str, str]) -> str:
-        """Hash of everything in the chunk that its result depends on. files: SHA-256 of each of the source's files, by relative path."""
+        """Hash of everything in the chunk that its result depends on.
+        files: SHA-256 of each of the source's files, by relative path.
+        """
         state = xxhash.xxh3_128()
         for block in self.blocks:
             # Rows of columnar files are not in the block; the digest of their file stands for them.
             origin = files[block.path] if block.file else ""
-            state.update(content_hash([block.path, block.container, block.first, block.offset, block.quoted, block.piece, origin]).encode())
+            state.update(
+                content_hash(
+                    [block.path, block.container, block.first, block.offset, block.quoted, block.piece, origin]
+                ).encode()
+            )
             for part in (block.data, block.head, block.starts.tobytes(), block.ends.tobytes(), block.lines.tobytes()):
                 state.update(len(part).to_bytes(8, "little"))
                 state.update(part)

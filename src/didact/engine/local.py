@@ -46,7 +46,9 @@ class LocalEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close(wait_for_workers=kind is None)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
@@ -119,5 +121,7 @@ class _Round(Generic[Item, Result]):
         self.flying.clear()
         self.engine.restart()
         if attempt >= _ATTEMPTS:
-            raise StoreError(f"a worker process died {attempt} times in a row, probably out of memory; run with fewer --workers")
+            raise StoreError(
+                f"a worker process died {attempt} times in a row, probably out of memory; run with fewer --workers"
+            )
         self.again.extend((held_item, tries + 1) for held_item, tries in held)

@@ -31,7 +31,9 @@ BASELINE_ITEMS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What was measured on one checkpoint. bits_per_byte: by mix, of its test split (its validation split where there is no test)."""
+    """What was measured on one checkpoint. bits_per_byte: by mix, of its test split (its validation split where there
+    is no test).
+    """
 
     checkpoint: Path
     bits_per_byte: dict[str, float]

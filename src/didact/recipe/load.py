@@ -24,19 +24,34 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 class Recipe(Settings):
     """Everything a build and a run depend on."""
 
-    name: str = Field(pattern=_NAME, description="Names the data set in the store: letters, digits, dot, dash, underscore.", examples=["bilingual"])
+    name: str = Field(
+        pattern=_NAME,
+        description="Names the data set in the store: letters, digits, dot, dash, underscore.",
+        examples=["bilingual"],
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Every random choice of the build and of training is keyed by it.")
     store: Path = Field(Path("store"), description="Folder of all results, relative to the recipe.")
     sources: dict[str, Source] = Field(min_length=1, description="Named inputs.")
-    clean: CleanSettings = Field(default_factory=lambda: CleanSettings(), description="What cleaning changes in the texts; it never drops a record.")
-    filters: list[FilterRule] = Field(default_factory=list, description="Bounds on signals, applied in order; the first that fails names the reason.")
-    dedup: DedupSettings = Field(default_factory=lambda: DedupSettings(), description="What counts as the same record.")
-    split: SplitSettings = Field(default_factory=lambda: SplitSettings(), description="Held-out shares.")
-    tokenizer: TokenizerSettings | None = Field(
-        default_factory=lambda: TokenizerSettings(), description="The tokenizer that counts and trains; null: none, when the mixes count records and nothing is trained."
+    clean: CleanSettings = Field(
+        default_factory=CleanSettings,
+        description="What cleaning changes in the texts; it never drops a record.",
     )
-    mixes: dict[str, Mix] = Field(default_factory=dict, description="What the shards hold; none: one mix `finetune` (or `pretrain` for plain text) of every source, once.")
-    model: ModelSettings = Field(default_factory=lambda: ModelSettings(), description="Shape of the reference model.")
+    filters: list[FilterRule] = Field(
+        default_factory=list, description="Bounds on signals, applied in order; the first that fails names the reason."
+    )
+    dedup: DedupSettings = Field(default_factory=DedupSettings, description="What counts as the same record.")
+    split: SplitSettings = Field(default_factory=SplitSettings, description="Held-out shares.")
+    tokenizer: TokenizerSettings | None = Field(
+        default_factory=TokenizerSettings,
+        description="The tokenizer that counts and trains; null: none, when the mixes count records and nothing is "
+        "trained.",
+    )
+    mixes: dict[str, Mix] = Field(
+        default_factory=dict,
+        description="What the shards hold; none: one mix `finetune` (or `pretrain` for plain text) of every source, "
+        "once.",
+    )
+    model: ModelSettings = Field(default_factory=ModelSettings, description="Shape of the reference model.")
     pretrain: PretrainSettings | None = Field(None, description="Pre-training; needs a mix of that purpose.")
     finetune: FinetuneSettings | None = Field(None, description="Fine-tuning; needs a mix of that purpose.")
     evaluate: EvaluateSettings | None = Field(None, description="What a run measures before and after fine-tuning.")
@@ -48,8 +63,12 @@ class Recipe(Settings):
                 raise UnknownName("source", name, self.sources, where)
         for name, mix in self.mixes.items():
             if mix.purpose is None and name not in get_args(Purpose):
-                raise ValueError(f"mixes.{name}: give its 'purpose' ({', '.join(get_args(Purpose))}) or name it after one")
-        if self.tokenizer is None and (self.pretrain or self.finetune or any(mix.unit != "records" for mix in self.mixes.values())):
+                raise ValueError(
+                    f"mixes.{name}: give its 'purpose' ({', '.join(get_args(Purpose))}) or name it after one"
+                )
+        if self.tokenizer is None and (
+            self.pretrain or self.finetune or any(mix.unit != "records" for mix in self.mixes.values())
+        ):
             raise ValueError("tokenizer is null, but training and mixes in tokens need one")
         return self
 
@@ -57,7 +76,9 @@ class Recipe(Settings):
         found = [(f"filters[{i}].sources", name) for i, rule in enumerate(self.filters) for name in rule.sources or ()]
         found += [("dedup.sources", name) for name in self.dedup.sources or ()]
         found += [("split.sources", name) for name in self.split.sources or ()]
-        return found + [(f"mixes.{mix}.sources", name) for mix, settings in self.mixes.items() for name in settings.sources]
+        return found + [
+            (f"mixes.{mix}.sources", name) for mix, settings in self.mixes.items() for name in settings.sources
+        ]
 
     def purpose(self, mix: str) -> Purpose:
         """What a mix is for: as stated, else as its name says."""
@@ -71,7 +92,7 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
             if isinstance(key, str):
@@ -121,7 +142,9 @@ def _validated(content: Any, where: str) -> Recipe:
 
 def _told(problem: Any) -> str:
     """One pydantic problem as a phrase with its key's path and the nearest known key."""
-    place = ".".join(str(part) for part in problem["loc"] if not (isinstance(part, str) and part[:1].isupper())) or "recipe"
+    place = (
+        ".".join(str(part) for part in problem["loc"] if not (isinstance(part, str) and part[:1].isupper())) or "recipe"
+    )
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         known = _keys_at(problem["loc"][:-1])
@@ -136,7 +159,11 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
     """The keys a section may have, found by walking the models along the location."""
     models: list[type[BaseModel]] = [Recipe]
     for part in location:
-        fields = [model.model_fields[part] for model in models if part in model.model_fields] if isinstance(part, str) else []
+        fields = (
+            [model.model_fields[part] for model in models if part in model.model_fields]
+            if isinstance(part, str)
+            else []
+        )
         if fields:
             models = [model for field in fields for model in _models_in(field.annotation)]
     return sorted({name for model in models for name in model.model_fields})

@@ -46,14 +46,19 @@ class Origin(Strict):
     format: str = Field(description="Name of the adapter that read the row, such as `alpaca`.", examples=["alpaca"])
     key: str | None = Field(None, description="The author's own identifier of the row.", examples=["seed_task_0"])
     extra: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Every key of the row that the record has no field for, verbatim.", examples=[{"most_similar": 0.4}]
+        default_factory=dict,
+        description="Every key of the row that the record has no field for, verbatim.",
+        examples=[{"most_similar": 0.4}],
     )
     absent: list[str] = Field(
-        default_factory=list, description="Optional fields of the format that the row did not have; the record holds an empty text there.",
+        default_factory=list,
+        description="Optional fields of the format that the row did not have; the record holds an empty text there.",
         examples=[["input"]],
     )
     null: list[str] = Field(
-        default_factory=list, description="Fields that were `null` in the row; the record holds an empty text there.", examples=[["input"]]
+        default_factory=list,
+        description="Fields that were `null` in the row; the record holds an empty text there.",
+        examples=[["input"]],
     )
 
 
@@ -62,21 +67,37 @@ class Common(Strict):
 
     kind: str
     id: str = Field(
-        "", pattern=r"^([0-9a-f]{32})?$", examples=["0f8fad5bd9cb469fa16570867728950e"],
-        description="128-bit hash of the content as ingested (kind, texts with field and role, structure; no metadata), 32 hex digits.",
+        "",
+        pattern=r"^([0-9a-f]{32})?$",
+        examples=["0f8fad5bd9cb469fa16570867728950e"],
+        description="128-bit hash of the content as ingested (kind, texts with field and role, structure; no "
+        "metadata), 32 hex digits.",
     )
     source: str = Field("", description="Name of the recipe's source the record came from.", examples=["alpaca"])
-    license: str | None = Field(None, description="SPDX expression of the licence; null when nobody stated one.", examples=["CC-BY-4.0"])
-    language: str | None = Field(None, description="BCP 47 tag of the main language, when known.", examples=["en", "zh"])
-    split: str | None = Field(None, description="The split the author put the record in, when stated.", examples=["train"])
+    license: str | None = Field(
+        None, description="SPDX expression of the licence; null when nobody stated one.", examples=["CC-BY-4.0"]
+    )
+    language: str | None = Field(
+        None, description="BCP 47 tag of the main language, when known.", examples=["en", "zh"]
+    )
+    split: str | None = Field(
+        None, description="The split the author put the record in, when stated.", examples=["train"]
+    )
     group: str | None = Field(None, description="Records of one group never part in a split.", examples=["passage-17"])
     task: str | None = Field(None, description="Name of the task the record belongs to.", examples=["word_sorting"])
-    tags: list[str] = Field(default_factory=list, description="Free labels, such as the author's categories.", examples=[["open_qa"]])
-    header: str | None = Field(
-        None, pattern=r"^[0-9a-f]{32}$", examples=["7c9e6679742540de944be07fc1f90ae7"],
-        description="Id of the header that holds what the file says once for all its records (a task's definition and examples, a canary).",
+    tags: list[str] = Field(
+        default_factory=list, description="Free labels, such as the author's categories.", examples=[["open_qa"]]
     )
-    origin: Origin | None = Field(None, description="What the author's row held beyond this record.", examples=[{"format": "alpaca"}])
+    header: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{32}$",
+        examples=["7c9e6679742540de944be07fc1f90ae7"],
+        description="Id of the header that holds what the file says once for all its records (a task's definition and "
+        "examples, a canary).",
+    )
+    origin: Origin | None = Field(
+        None, description="What the author's row held beyond this record.", examples=[{"format": "alpaca"}]
+    )
 
     texts_are: ClassVar[str] = ""
     """One line on which fields hand out texts, for the schema page."""
@@ -131,21 +152,44 @@ class Example(Strict):
     """A worked example inside a task's definition."""
 
     input: str = Field(description="What the example asks.", examples=["Sort: 3 1 2"])
-    outputs: list[str] = Field(description="Right answers (positive example) or wrong ones (negative example).", examples=[["1 2 3"]])
-    explanation: str | None = Field(None, description="Why the outputs are right or wrong.", examples=["Smallest first."])
+    outputs: list[str] = Field(
+        description="Right answers (positive example) or wrong ones (negative example).", examples=[["1 2 3"]]
+    )
+    explanation: str | None = Field(
+        None, description="Why the outputs are right or wrong.", examples=["Smallest first."]
+    )
 
 
 class Header(Strict):
     """What a file says once for all its records; records refer to it by id instead of copying it."""
 
-    id: str = Field("", pattern=r"^([0-9a-f]{32})?$", description="Hash of the header's content, 32 hex digits.", examples=["7c9e6679742540de944be07fc1f90ae7"])
+    id: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{32})?$",
+        description="Hash of the header's content, 32 hex digits.",
+        examples=["7c9e6679742540de944be07fc1f90ae7"],
+    )
     task: str | None = Field(None, description="Name of the task.", examples=["task001_sorting"])
-    definition: list[str] = Field(default_factory=list, description="What to do, in one or several wordings; the first is rendered.", examples=[["Sort the numbers."]])
-    positive_examples: list[Example] = Field(default_factory=list, description="Right examples.", examples=[[{"input": "2 1", "outputs": ["1 2"]}]])
-    negative_examples: list[Example] = Field(default_factory=list, description="Wrong examples, with why.", examples=[[{"input": "2 1", "outputs": ["2 1"]}]])
+    definition: list[str] = Field(
+        default_factory=list,
+        description="What to do, in one or several wordings; the first is rendered.",
+        examples=[["Sort the numbers."]],
+    )
+    positive_examples: list[Example] = Field(
+        default_factory=list, description="Right examples.", examples=[[{"input": "2 1", "outputs": ["1 2"]}]]
+    )
+    negative_examples: list[Example] = Field(
+        default_factory=list, description="Wrong examples, with why.", examples=[[{"input": "2 1", "outputs": ["2 1"]}]]
+    )
     categories: list[str] = Field(default_factory=list, description="The author's categories.", examples=[["Sorting"]])
-    canary: str | None = Field(None, description="Canary string that marks benchmark data; never dropped.", examples=["canary GUID ..."])
-    extra: dict[str, JsonValue] = Field(default_factory=dict, description="Every other top-level key of the file, verbatim.", examples=[{"Source": ["handmade"]}])
+    canary: str | None = Field(
+        None, description="Canary string that marks benchmark data; never dropped.", examples=["canary GUID ..."]
+    )
+    extra: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Every other top-level key of the file, verbatim.",
+        examples=[{"Source": ["handmade"]}],
+    )
 
     def with_id(self) -> Header:
         """The header under the id its content has."""

@@ -31,17 +31,24 @@ class TextPart(_Part):
 class ReasoningPart(_Part):
     """Thinking that precedes the answer."""
 
-    type: Literal["reasoning"] = Field("reasoning", description="Discriminates the union of parts.", examples=["reasoning"])
+    type: Literal["reasoning"] = Field(
+        "reasoning", description="Discriminates the union of parts.", examples=["reasoning"]
+    )
     text: str = Field(description="The thinking, without its tags.", examples=["Six sevens are 42."])
 
 
 class ToolCallPart(_Part):
     """The assistant asks for a tool."""
 
-    type: Literal["tool_call"] = Field("tool_call", description="Discriminates the union of parts.", examples=["tool_call"])
+    type: Literal["tool_call"] = Field(
+        "tool_call", description="Discriminates the union of parts.", examples=["tool_call"]
+    )
     id: str | None = Field(None, description="Names the call, so that its result can refer to it.", examples=["call_1"])
     name: str = Field(description="The tool's name.", examples=["get_weather"])
-    arguments: str = Field(description="The arguments as JSON text, verbatim: parsing them would merge types that differ per tool.", examples=['{"city": "Oslo"}'])
+    arguments: str = Field(
+        description="The arguments as JSON text, verbatim: parsing them would merge types that differ per tool.",
+        examples=['{"city": "Oslo"}'],
+    )
 
 
 class MediaPart(_Part):
@@ -58,15 +65,27 @@ Part = Annotated[TextPart | ReasoningPart | ToolCallPart | MediaPart, Field(disc
 class Message(Strict):
     """One turn of a conversation."""
 
-    role: Literal["system", "developer", "user", "assistant", "tool"] = Field(description="Who speaks.", examples=["user"])
-    parts: list[Part] = Field(description="What is said, in order.", examples=[[{"type": "text", "text": "Good morning."}]])
+    role: Literal["system", "developer", "user", "assistant", "tool"] = Field(
+        description="Who speaks.", examples=["user"]
+    )
+    parts: list[Part] = Field(
+        description="What is said, in order.", examples=[[{"type": "text", "text": "Good morning."}]]
+    )
     name: str | None = Field(None, description="Name of the speaker or tool.", examples=["get_weather"])
     tool_call_id: str | None = Field(None, description="The call that a tool's message answers.", examples=["call_1"])
-    weight: float | None = Field(None, ge=0, description="Weight of the message's tokens in the loss; null leaves it to the role.", examples=[1.0])
+    weight: float | None = Field(
+        None,
+        ge=0,
+        description="Weight of the message's tokens in the loss; null leaves it to the role.",
+        examples=[1.0],
+    )
 
     def turn(self) -> Turn:
         """The message as the renderer reads it; reasoning stands in <think> tags before the words."""
-        turn: Turn = {"role": "system" if self.role == "developer" else self.role, "content": "".join(map(_shown, self.parts))}
+        turn: Turn = {
+            "role": "system" if self.role == "developer" else self.role,
+            "content": "".join(map(_shown, self.parts)),
+        }
         calls = [part for part in self.parts if isinstance(part, ToolCallPart)]
         if calls:
             turn["tool_calls"] = canonical_json([_call(call) for call in calls]).decode()
@@ -113,9 +132,15 @@ class Chat(Common):
     """A conversation, possibly with tools."""
 
     kind: Literal["chat"] = Field("chat", description="Discriminates the union of records.", examples=["chat"])
-    messages: list[Message] = Field(min_length=1, description="The turns, oldest first.", examples=[[{"role": "user", "parts": [{"type": "text", "text": "Hi"}]}]])
+    messages: list[Message] = Field(
+        min_length=1,
+        description="The turns, oldest first.",
+        examples=[[{"role": "user", "parts": [{"type": "text", "text": "Hi"}]}]],
+    )
     tools: list[dict[str, JsonValue]] = Field(
-        default_factory=list, description="Tool definitions; their parameters are JSON Schemas.", examples=[[{"type": "function", "function": {"name": "get_weather"}}]]
+        default_factory=list,
+        description="Tool definitions; their parameters are JSON Schemas.",
+        examples=[[{"type": "function", "function": {"name": "get_weather"}}]],
     )
 
     texts_are: ClassVar[str] = "messages/N/M for every text and reasoning part"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from didact.records import QA, Chat, MediaPart, Message, Preference, Record
@@ -45,7 +46,7 @@ def _roles(messages: Sequence[Message]) -> Iterator[Problem]:
         return
     if spoken[0][1] == "assistant":
         yield "RO003", f"/messages/{spoken[0][0]}", "the assistant speaks first"
-    for (_, before), (i, role) in zip(spoken, spoken[1:], strict=False):
+    for (_, before), (i, role) in itertools.pairwise(spoken):
         if before == role and role != "tool":
             yield "RO002", f"/messages/{i}", f"two turns of the {role} in a row"
     if spoken[-1][1] != "assistant":
@@ -65,7 +66,11 @@ def _answers(record: QA) -> Iterator[Problem]:
     labels = {choice.label for choice in record.choices}
     for i, answer in enumerate(record.answers):
         if labels and answer.text not in labels:
-            yield "QA002", f"/answers/{i}/text", f"'{answer.text[:40]}' is none of the labels {', '.join(sorted(labels))}"
+            yield (
+                "QA002",
+                f"/answers/{i}/text",
+                f"'{answer.text[:40]}' is none of the labels {', '.join(sorted(labels))}",
+            )
 
 
 def _candidates(record: Preference) -> Iterator[Problem]:

@@ -14,7 +14,11 @@ from didact.records.chat import Message, message_structure, message_texts, worde
 class Candidate(Strict):
     """One answer that was judged."""
 
-    messages: list[Message] = Field(min_length=1, description="The answer's turns.", examples=[[{"role": "assistant", "parts": [{"type": "text", "text": "Yes."}]}]])
+    messages: list[Message] = Field(
+        min_length=1,
+        description="The answer's turns.",
+        examples=[[{"role": "assistant", "parts": [{"type": "text", "text": "Yes."}]}]],
+    )
     score: float | None = Field(None, description="The judge's score, higher is better.", examples=[4.5])
     rank: int | None = Field(None, ge=1, description="1 is best.", examples=[1])
     label: bool | None = Field(None, description="Desirable or not, for unpaired judgements.", examples=[True])
@@ -23,10 +27,22 @@ class Candidate(Strict):
 class Preference(Common):
     """Candidates for one prompt, the best first."""
 
-    kind: Literal["preference"] = Field("preference", description="Discriminates the union of records.", examples=["preference"])
-    prompt: list[Message] = Field(min_length=1, description="The turns before the answer.", examples=[[{"role": "user", "parts": [{"type": "text", "text": "Is it late?"}]}]])
-    candidates: list[Candidate] = Field(min_length=1, description="Judged answers, best first: chosen, then rejected.", examples=[[{"messages": [{"role": "assistant", "parts": [{"type": "text", "text": "Yes."}]}]}]])
-    tools: list[dict[str, JsonValue]] = Field(default_factory=list, description="Tool definitions; their parameters are JSON Schemas.", examples=[[]])
+    kind: Literal["preference"] = Field(
+        "preference", description="Discriminates the union of records.", examples=["preference"]
+    )
+    prompt: list[Message] = Field(
+        min_length=1,
+        description="The turns before the answer.",
+        examples=[[{"role": "user", "parts": [{"type": "text", "text": "Is it late?"}]}]],
+    )
+    candidates: list[Candidate] = Field(
+        min_length=1,
+        description="Judged answers, best first: chosen, then rejected.",
+        examples=[[{"messages": [{"role": "assistant", "parts": [{"type": "text", "text": "Yes."}]}]}]],
+    )
+    tools: list[dict[str, JsonValue]] = Field(
+        default_factory=list, description="Tool definitions; their parameters are JSON Schemas.", examples=[[]]
+    )
 
     texts_are: ClassVar[str] = "prompt/N/M, candidates/K/N/M"
 
@@ -50,8 +66,10 @@ class Preference(Common):
         return [message_structure(self.prompt), judged, self.tools]
 
     def dialogue(self, header: Header | None = None) -> list[Turn]:
-        """The prompt and the best candidate, for fine-tuning on what was chosen."""
+        """The prompt and the best candidate, for fine-tuning on what was chosen; nothing when it was undesirable."""
         del header
+        if self.candidates[0].label is False:
+            return []
         return self.prompt_turns() + self.candidate_turns(0)
 
     def prompt_turns(self) -> list[Turn]:

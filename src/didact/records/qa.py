@@ -20,8 +20,12 @@ class Choice(Strict):
 class Answer(Strict):
     """One accepted answer."""
 
-    text: str = Field(description="The answer; for a multiple-choice question, the label of the right choice.", examples=["42"])
-    start: int | None = Field(None, ge=0, description="Where the answer begins in the context, in characters.", examples=[17])
+    text: str = Field(
+        description="The answer; for a multiple-choice question, the label of the right choice.", examples=["42"]
+    )
+    start: int | None = Field(
+        None, ge=0, description="Where the answer begins in the context, in characters.", examples=[17]
+    )
 
 
 class QA(Common):
@@ -29,14 +33,33 @@ class QA(Common):
 
     kind: Literal["qa"] = Field("qa", description="Discriminates the union of records.", examples=["qa"])
     question: str = Field(description="What is asked.", examples=["What is six times seven?"])
-    context: str | None = Field(None, description="The passage the question is about.", examples=["Seven rows of six chairs."])
-    choices: list[Choice] = Field(default_factory=list, description="Options to pick from; empty for a free question.", examples=[[{"label": "A", "text": "42"}]])
-    answers: list[Answer] = Field(default_factory=list, description="Accepted answers, the first is trained on; empty only when not answerable.", examples=[[{"text": "42"}]])
-    answerable: bool = Field(True, description="False when the author says that the context does not answer the question.", examples=[True])
-    final_answer: str | None = Field(
-        None, description="The short answer inside a worked one, as GSM8K marks it after `####`; derived from the answer's text.", examples=["42"]
+    context: str | None = Field(
+        None, description="The passage the question is about.", examples=["Seven rows of six chairs."]
     )
-    rationale: str | None = Field(None, description="The reasoning that leads to the answer, where the format keeps it apart.", examples=["6 * 7 = 42."])
+    choices: list[Choice] = Field(
+        default_factory=list,
+        description="Options to pick from; empty for a free question.",
+        examples=[[{"label": "A", "text": "42"}]],
+    )
+    answers: list[Answer] = Field(
+        default_factory=list,
+        description="Accepted answers, the first is trained on; empty only when not answerable.",
+        examples=[[{"text": "42"}]],
+    )
+    answerable: bool = Field(
+        True, description="False when the author says that the context does not answer the question.", examples=[True]
+    )
+    final_answer: str | None = Field(
+        None,
+        description="The short answer inside a worked one, as GSM8K marks it after `####`; derived from the answer's "
+        "text.",
+        examples=["42"],
+    )
+    rationale: str | None = Field(
+        None,
+        description="The reasoning that leads to the answer, where the format keeps it apart.",
+        examples=["6 * 7 = 42."],
+    )
 
     texts_are: ClassVar[str] = "context, question, choices/N/text, rationale, answers/N/text"
 

@@ -59,7 +59,9 @@ class Place:
 class _Columns:
     """The columns of a table under construction, as Python lists."""
 
-    plain: dict[str, list[object]] = field(default_factory=lambda: {name: [] for name in SCHEMA.names if name not in ("segments",)})
+    plain: dict[str, list[object]] = field(
+        default_factory=lambda: {name: [] for name in SCHEMA.names if name not in ("segments",)}
+    )
     counts: list[int] = field(default_factory=list)
     fields: dict[str, int] = field(default_factory=dict)
     field_codes: list[int] = field(default_factory=list)
@@ -102,7 +104,10 @@ def to_table(records: Sequence[Record], places: Sequence[Place]) -> pa.Table:
     columns = _Columns()
     for record, place in zip(records, places, strict=True):
         columns.add(record, place)
-    arrays = [columns.segments() if name == "segments" else _column(columns.plain[name], SCHEMA.field(name).type) for name in SCHEMA.names]
+    arrays = [
+        columns.segments() if name == "segments" else _column(columns.plain[name], SCHEMA.field(name).type)
+        for name in SCHEMA.names
+    ]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 

@@ -14,10 +14,20 @@ class Task(Common):
     """One instance of a task; a definition shared by a whole file lives in its header."""
 
     kind: Literal["task"] = Field("task", description="Discriminates the union of records.", examples=["task"])
-    definition: str | None = Field(None, description="What to do, when the row says it itself; a file's shared definition is in the header.", examples=["Sort the numbers."])
+    definition: str | None = Field(
+        None,
+        description="What to do, when the row says it itself; a file's shared definition is in the header.",
+        examples=["Sort the numbers."],
+    )
     input: str = Field("", description="What to do it on; empty when the definition says all.", examples=["3 1 2"])
-    outputs: list[str] = Field(min_length=1, description="Accepted outputs, the first is trained on.", examples=[["1 2 3"]])
-    choices: list[str] = Field(default_factory=list, description="The outputs to choose from, when the task has a fixed set.", examples=[["yes", "no"]])
+    outputs: list[str] = Field(
+        min_length=1, description="Accepted outputs, the first is trained on.", examples=[["1 2 3"]]
+    )
+    choices: list[str] = Field(
+        default_factory=list,
+        description="The outputs to choose from, when the task has a fixed set.",
+        examples=[["yes", "no"]],
+    )
 
     texts_are: ClassVar[str] = "definition, input, choices/N, outputs/N"
 

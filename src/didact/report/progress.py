@@ -34,7 +34,9 @@ class Silent:
 
 
 class Narrator:
-    """Tells stages and remarks as lines; on a terminal the last line counts along, elsewhere progress is told every ten seconds."""
+    """Tells stages and remarks as lines; on a terminal the last line counts along, elsewhere progress is told every
+    ten seconds.
+    """
 
     def __init__(self, stream: TextIO | None = None, interval: float = 10.0) -> None:
         self.stream = stream if stream is not None else sys.stderr

@@ -1,7 +1,10 @@
-"""What a build did, as tables for a terminal: rows by source and stage, losses by reason, mixes planned and achieved."""
+"""What a build did, as tables for a terminal: rows by source and stage, losses by reason, mixes planned and
+achieved.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from didact.records.findings import CODES
-from didact.store.manifest import Account, Manifest
+from didact.store.manifest import Account, Manifest, MixEntry
 
 _STAGES = {"read": "read", "filter": "filter", "dedup": "dedup", "mix": "unused"}
 
@@ -26,6 +29,11 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     return made
 
 
+def plain_console() -> Console:
+    """Stdout: as wide as the terminal, or 120 columns where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
 def build_summary(manifest: Manifest) -> RenderableType:
     """The whole story of a build, top to bottom."""
     parts: list[RenderableType] = [_rows(manifest), _reasons(manifest.accounting)]
@@ -38,21 +46,23 @@ def build_summary(manifest: Manifest) -> RenderableType:
 
 def print_summary(manifest: Manifest, console: Console | None = None) -> None:
     """Print the story of a build on stdout."""
-    (console or Console()).print(build_summary(manifest))
+    (console or plain_console()).print(build_summary(manifest))
 
 
 def _rows(manifest: Manifest) -> Table:
-    sources = sorted({account.source for account in manifest.accounting})
     by = {(account.stage, account.source): account for account in manifest.accounting}
-    rows = []
-    for source in sources:
+    rows: list[tuple[str, list[int]]] = []
+    for source in sorted({account.source for account in manifest.accounting}):
         own = [by[stage, source] for stage in _STAGES if (stage, source) in by]
-        splits = manifest.splits[source].achieved
-        rows.append([source, own[0].rows_in, *(account.lost for account in own), own[-1].kept, splits["validation"], splits["test"]])
-    totals = [sum(int(row[i]) for row in rows) for i in range(1, len(rows[0]))] if rows else []
+        held = manifest.splits[source].achieved
+        numbers = [own[0].rows_in, *(account.lost for account in own), own[-1].kept, held["validation"], held["test"]]
+        rows.append((source, numbers))
+    totals = [sum(column) for column in zip(*(numbers for _, numbers in rows), strict=True)]
+    columns = ["source", "rows in", "rejected", "filtered", "duplicate", "unused", "kept", "validation", "test"]
     return table(
-        "Rows: in = kept + lost", ["source", "rows in", "rejected", "filtered", "duplicates", "unused", "kept", "of it validation", "of it test"],
-        [*rows, ["all", *totals]],
+        "Rows: in = kept + lost; validation and test are held out of the kept",
+        columns,
+        ([name, *numbers] for name, numbers in [*rows, ("all", totals)]),
     )
 
 
@@ -61,8 +71,16 @@ def _reasons(accounts: Sequence[Account]) -> Table:
     for account in accounts:
         for reason, count in (account.dropped | account.rejected).items():
             lost[account.stage, reason, account.source] += count
-    rows = [[stage, f"{reason} {CODES[reason].title}" if reason in CODES else reason, source, count] for (stage, reason, source), count in lost.most_common()]
-    return table("Lost rows by reason (each is in dropped/ or rejected/ with its text)", ["stage", "reason", "source", "rows"], rows or [["–", "nothing was lost", "", 0]], left=3)
+    rows = [
+        [stage, f"{reason} {CODES[reason].title}" if reason in CODES else reason, source, count]
+        for (stage, reason, source), count in lost.most_common()
+    ]
+    return table(
+        "Lost rows by reason (each is in dropped/ or rejected/ with its text)",
+        ["stage", "reason", "source", "rows"],
+        rows or [["–", "nothing was lost", "", 0]],
+        left=3,
+    )
 
 
 def _warnings(manifest: Manifest) -> Table:
@@ -73,17 +91,26 @@ def _warnings(manifest: Manifest) -> Table:
 
 def _cleaned(manifest: Manifest) -> Table:
     changed = Counter({(rule, source): n for source, rules in manifest.cleaned.items() for rule, n in rules.items()})
-    return table("Texts changed by cleaning", ["rule", "source", "texts"], [[rule, source, n] for (rule, source), n in changed.most_common()], left=2)
+    return table(
+        "Texts changed by cleaning",
+        ["rule", "source", "texts"],
+        [[rule, source, n] for (rule, source), n in changed.most_common()],
+        left=2,
+    )
 
 
-def _mixes(manifest: Manifest) -> Table:
+def _mixes(manifest: Manifest) -> RenderableType:
+    return Group(*(_mix(name, mix) for name, mix in sorted(manifest.mixes.items())))
+
+
+def _mix(name: str, mix: MixEntry) -> Table:
     rows = []
-    for name, mix in sorted(manifest.mixes.items()):
-        for source, entry in sorted(mix.sources.items()):
-            got = entry.achieved
-            tokens = ["–" if n is None else n for n in (got.tokens, got.trained_tokens)]
-            rows.append([name, source, mix.unit, entry.planned, got.records, *tokens, f"{entry.share:.2%}", f"{entry.epochs:.2f}"])
-    return table("Mixes (training split)", ["mix", "source", "unit", "planned", "records", "tokens", "trained", "share", "epochs"], rows, left=3)
+    for source, entry in sorted(mix.sources.items()):
+        got = entry.achieved
+        tokens = ["–" if n is None else n for n in (got.tokens, got.trained_tokens)]
+        rows.append([source, entry.planned, got.records, *tokens, f"{entry.share:.2%}", f"{entry.epochs:.2f}"])
+    columns = ["source", "planned", "records", "tokens", "trained tokens", "share", "epochs"]
+    return table(f"Mix {name}: training split, shares in {mix.unit.replace('_', ' ')}", columns, rows)
 
 
 def _leaks(manifest: Manifest) -> str:

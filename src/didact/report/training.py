@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 
-from didact.report.summary import table
+from didact.report.summary import plain_console, table
 
 _SHOWN = 100
 """Characters of a question or an answer shown."""
@@ -29,7 +29,7 @@ def evaluation_summary(evaluations: Mapping[str, Any]) -> RenderableType:
 
 def print_run(metrics: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what a run did on stdout."""
-    (console or Console()).print(run_summary(metrics))
+    (console or plain_console()).print(run_summary(metrics))
 
 
 def _phases(phases: Mapping[str, Any]) -> RenderableType:
@@ -38,32 +38,72 @@ def _phases(phases: Mapping[str, Any]) -> RenderableType:
         validation = phase["validation_loss"]
         seconds = max(phase["seconds"], 1e-9)
         rows.append(
-            [name, phase["steps"], phase["tokens"], f"{phase['tokens'] / seconds:,.0f}", f"{phase['seconds']:.0f}", f"{phase['train_loss']:.3f}", "–" if validation is None else f"{validation:.3f}"]
+            [
+                name,
+                phase["steps"],
+                phase["tokens"],
+                f"{phase['tokens'] / seconds:,.0f}",
+                f"{phase['seconds']:.0f}",
+                f"{phase['train_loss']:.3f}",
+                "–" if validation is None else f"{validation:.3f}",
+            ]
         )
-    return table("Training (losses in nats per trained token)", ["phase", "steps", "tokens", "tokens/s", "seconds", "train loss", "validation loss"], rows)
+    return table(
+        "Training (losses in nats per trained token)",
+        ["phase", "steps", "tokens", "tokens/s", "seconds", "train loss", "validation loss"],
+        rows,
+    )
 
 
 def _bits(evaluations: Mapping[str, Any]) -> RenderableType:
     mixes = sorted({mix for evaluation in evaluations.values() for mix in evaluation["bits_per_byte"]})
-    rows = [[mix, *(f"{evaluation['bits_per_byte'].get(mix, float('nan')):.3f}" for evaluation in evaluations.values())] for mix in mixes]
+    rows = [
+        [mix, *(f"{evaluation['bits_per_byte'].get(mix, float('nan')):.3f}" for evaluation in evaluations.values())]
+        for mix in mixes
+    ]
     return table("Bits per byte of held-out text", ["mix", *(f"after {phase}" for phase in evaluations)], rows)
 
 
 def _scores(evaluations: Mapping[str, Any]) -> RenderableType:
     last = list(evaluations.values())[-1]["tasks"]
-    scores = {phase: {task["task"]: task["score"] for task in evaluation["tasks"]} for phase, evaluation in evaluations.items()}
+    scores = {
+        phase: {task["task"]: task["score"] for task in evaluation["tasks"]}
+        for phase, evaluation in evaluations.items()
+    }
     rows = []
     for task in last:
         name = task["task"]
         score = task["score"]
         own = [_percent(scores[phase].get(name, {}).get("mean")) for phase in evaluations]
-        rows.append([name, task["metric"], score["n"], *own, f"{_percent(score['low'])}–{_percent(score['high'])}", _percent(task["chance"]), _percent(task["neighbour"])])
+        rows.append(
+            [
+                name,
+                task["metric"],
+                score["n"],
+                *own,
+                f"{_percent(score['low'])}–{_percent(score['high'])}",
+                _percent(task["chance"]),
+                _percent(task["neighbour"]),
+            ]
+        )
     if last:
         means = [_percent(evaluation["mean_score"]) for evaluation in evaluations.values()]
-        rows.append(["mean", "", sum(task["score"]["n"] for task in last), *means, "", *(_mean(last, key) for key in ("chance", "neighbour"))])
+        rows.append(
+            [
+                "mean",
+                "",
+                sum(task["score"]["n"] for task in last),
+                *means,
+                "",
+                *(_mean(last, key) for key in ("chance", "neighbour")),
+            ]
+        )
     return table(
-        "Scores on held-out prompts, % (95 % interval; chance: best constant answer or blind choice; neighbour: answer of the most similar training prompt)",
-        ["task", "metric", "n", *(f"after {phase}" for phase in evaluations), "interval", "chance", "neighbour"], rows, left=2,
+        "Scores on held-out prompts, % (95 % interval; chance: best constant answer or blind choice; neighbour: answer "
+        "of the most similar training prompt)",
+        ["task", "metric", "n", *(f"after {phase}" for phase in evaluations), "interval", "chance", "neighbour"],
+        rows,
+        left=2,
     )
 
 
@@ -72,7 +112,15 @@ def _samples(evaluation: Mapping[str, Any]) -> RenderableType:
     for task in evaluation["tasks"]:
         for answered in task["answers"][:1]:
             reference = answered["references"][0] if answered["references"] else ""
-            rows.append([task["task"], _short(answered["question"]), _short(answered["answer"]), _short(reference), "yes" if answered["score"] >= 1 else "no"])
+            rows.append(
+                [
+                    task["task"],
+                    _short(answered["question"]),
+                    _short(answered["answer"]),
+                    _short(reference),
+                    "yes" if answered["score"] >= 1 else "no",
+                ]
+            )
     return table("Sample answers", ["task", "question", "answer", "reference", "right"], rows, left=5)
 
 

@@ -32,7 +32,9 @@ class Store:
 
     @property
     def chunks(self) -> Path:
-        """Results of chunks, shared by all builds: named by everything they depend on, so a changed setting elsewhere reuses them."""
+        """Results of chunks, shared by all builds: named by everything they depend on, so a changed setting elsewhere
+        reuses them.
+        """
         return self.root / "builds" / "chunks"
 
     def tokens(self, version: str, tokenizer: str) -> Path:
@@ -67,8 +69,14 @@ class Store:
         if match is None:
             raise CallError(f"'{written}': neither a version's folder nor NAME, NAME@REF or NAME@HEX")
         name, ref = match["name"], match["ref"] or "latest"
-        version = self.ref(name, ref) or next((v for v in self.versions(name) if len(ref) >= 4 and v.startswith(ref)), None)
+        version = self.ref(name, ref) or next(
+            (v for v in self.versions(name) if len(ref) >= 4 and v.startswith(ref)), None
+        )
         if version is None:
-            names = [path.name for path in (self.root / "data").glob("*")] if not self.versions(name) else [f"{name}@{v}" for v in self.versions(name)]
+            names = (
+                [path.name for path in (self.root / "data").glob("*")]
+                if not self.versions(name)
+                else [f"{name}@{v}" for v in self.versions(name)]
+            )
             raise UnknownName("version", written, names, where=str(self.root))
         return self.version(name, version)

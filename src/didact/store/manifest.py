@@ -16,7 +16,9 @@ class Part(BaseModel):
 class FileEntry(Part):
     """One file of the version."""
 
-    path: str = Field(description="Path relative to the version's folder.", examples=["data/finetune/train-00000-of-00001.parquet"])
+    path: str = Field(
+        description="Path relative to the version's folder.", examples=["data/finetune/train-00000-of-00001.parquet"]
+    )
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its bytes.")
     bytes: int = Field(ge=0, description="Its size.")
     rows: int = Field(ge=0, description="Rows in it; 0 for files that are no tables.")
@@ -25,7 +27,9 @@ class FileEntry(Part):
 class Account(Part):
     """What one stage did with one source's rows: in = kept + dropped + rejected."""
 
-    stage: str = Field(description="Name of the stage, in the order of the data path.", examples=["read", "filter", "dedup"])
+    stage: str = Field(
+        description="Name of the stage, in the order of the data path.", examples=["read", "filter", "dedup"]
+    )
     source: str = Field(description="Name of the source.")
     rows_in: int = Field(ge=0, alias="in", description="Rows that entered the stage.")
     kept: int = Field(ge=0, description="Rows that left it.")
@@ -55,7 +59,9 @@ class MixSource(Part):
     achieved: Amounts = Field(description="Amount in the shards.")
     share: float = Field(ge=0, le=1, description="Achieved share of the mix, in the mix's unit.")
     epochs: float = Field(ge=0, description="Rows used divided by rows there are.")
-    unique_share: float = Field(ge=0, le=1, description="Share of the source's training rows that are seen at least once.")
+    unique_share: float = Field(
+        ge=0, le=1, description="Share of the source's training rows that are seen at least once."
+    )
 
 
 class MixEntry(Part):
@@ -72,8 +78,13 @@ class LeakCheck(Part):
 
     threshold: float = Field(description="Jaccard similarity of prompts from which a held-out record counts as a leak.")
     held_out: int = Field(ge=0, description="Held-out records compared.")
-    same_prompt: int = Field(ge=0, description="Held-out records whose exact prompt is in training; 0 unless the split failed.")
-    near_prompt: int = Field(ge=0, description="Held-out records with a training prompt at or above the threshold; 0 unless the split failed.")
+    same_prompt: int = Field(
+        ge=0, description="Held-out records whose exact prompt is in training; 0 unless the split failed."
+    )
+    near_prompt: int = Field(
+        ge=0,
+        description="Held-out records with a training prompt at or above the threshold; 0 unless the split failed.",
+    )
 
 
 class SplitEntry(Part):
@@ -96,13 +107,19 @@ class Manifest(Part):
 
     layout: Literal["didact/version/1"] = Field("didact/version/1", description="Layout of the folder.")
     name: str = Field(description="Name of the data set.")
-    version: str = Field(pattern=r"^[0-9a-f]{12}$", description="First 12 hex digits of the hash of plan and ordered logical rows.")
-    digest: str = Field(pattern=r"^[0-9a-f]{32}$", description="Hash of the ordered logical rows of every mix and split.")
+    version: str = Field(
+        pattern=r"^[0-9a-f]{12}$", description="First 12 hex digits of the hash of plan and ordered logical rows."
+    )
+    digest: str = Field(
+        pattern=r"^[0-9a-f]{32}$", description="Hash of the ordered logical rows of every mix and split."
+    )
     plan: str = Field(pattern=r"^[0-9a-f]{32}$", description="Hash of inputs, data settings and algorithm versions.")
     parent: str | None = Field(None, description="The version that `latest` named before.")
     sources: dict[str, SourceEntry] = Field(description="Inputs.")
     accounting: list[Account] = Field(description="What each stage did with each source's rows.")
-    findings: dict[str, dict[str, int]] = Field(description="Warnings counted on kept rows and files, by source and code.")
+    findings: dict[str, dict[str, int]] = Field(
+        description="Warnings counted on kept rows and files, by source and code."
+    )
     cleaned: dict[str, dict[str, int]] = Field(description="Texts changed by cleaning, by source and rule.")
     splits: dict[str, SplitEntry] = Field(description="Held-out rows, by source.")
     leak_check: LeakCheck | None = Field(None, description="Null when nothing was held out.")

@@ -39,7 +39,9 @@ class Version:
         try:
             return cls(folder, Manifest.model_validate(read_json(folder / MANIFEST)))
         except ValidationError as error:
-            raise CorruptVersion(f"{folder / MANIFEST}: not a manifest of this layout ({error.error_count()} problems)") from error
+            raise CorruptVersion(
+                f"{folder / MANIFEST}: not a manifest of this layout ({error.error_count()} problems)"
+            ) from error
 
     def shards(self, mix: str, split: str = "train") -> list[Path]:
         """Files of one split of a mix, in training order. Raises UnknownName for a mix the version lacks."""
@@ -52,7 +54,9 @@ class Version:
         """All rows of one split of a mix, in training order."""
         shards = self.shards(mix, split)
         if not shards:
-            raise UnknownName("split", split, [s for s, n in self.manifest.mixes[mix].rows.items() if n], where=f"{self.path}: {mix}")
+            raise UnknownName(
+                "split", split, [s for s, n in self.manifest.mixes[mix].rows.items() if n], where=f"{self.path}: {mix}"
+            )
         return pa.concat_tables([pq.read_table(shard, partitioning=None) for shard in shards])
 
     def to_pandas(self, mix: str, split: str = "train") -> pd.DataFrame:
