@@ -142,32 +142,14 @@ _REFUSAL_REACH = 200
 _REFUSAL = "|".join([*map(re.escape, REFUSALS), rf"^\s*(?:{'|'.join(map(re.escape, REFUSAL_OPENINGS))})"])
 
 PLACEHOLDERS = frozenset(
-    (
-        "",
-        "noinput",
-        "no input",
-        "nooutput",
-        "no output",
-        "n/a",
-        "na",
-        "none",
-        "null",
-        "nil",
-        "nan",
-        "undefined",
-        "todo",
-        "tbd",
-        "placeholder",
-        "lorem ipsum",
-        "无",
-        "空",
-        "无输入",
-        "无输出",
-        "暂无",
-        "不适用",
-    )
+    ("noinput", "no input", "nooutput", "no output", "n/a", "undefined", "todo", "tbd", "placeholder", "lorem ipsum")
+    + ("无输入", "无输出", "暂无", "不适用")
 )
 """Answers that stand for no answer, lower-case, without white space, brackets, dots and dashes at their ends."""
+MARKED_PLACEHOLDERS = frozenset(("", "none", "na", "null", "nil", "nan", "无", "空"))
+"""Answers that stand for no answer only in brackets or as nothing but dots and dashes: `None` may be the right answer,
+`Na` is sodium, and a row of dots and dashes may be Morse code."""
+_MARK = r"^\s*(?:[<\[({（【《].*[>\])}）】》]|[-.…—–_*]{1,3})\s*$"
 _PLACEHOLDER_TRIM = " \t\r\n<>[](){}（）【】《》.。…-—–_*'\"`"
 
 _SPECIAL = {
@@ -319,7 +301,12 @@ def _refusal(segments: Segments) -> npt.NDArray[np.int64]:
 def _placeholder(segments: Segments) -> npt.NDArray[np.int64]:
     records, texts = _response_texts(segments)
     bare = pc.utf8_lower(pc.utf8_trim(texts, _PLACEHOLDER_TRIM))
-    empty = pc.is_in(bare, value_set=pa.array(sorted(PLACEHOLDERS), pa.string())).to_numpy(zero_copy_only=False)
+    named, marked = (
+        pc.is_in(bare, value_set=pa.array(sorted(words), pa.string())) for words in (PLACEHOLDERS, MARKED_PLACEHOLDERS)
+    )
+    nothing = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0)
+    marked = pc.and_(marked, pc.or_(nothing, pc.match_substring_regex(texts, _MARK)))
+    empty = pc.or_(named, marked).to_numpy(zero_copy_only=False)
     there, real = (np.bincount(chosen, minlength=len(segments)) for chosen in (records, records[~empty]))
     return ((there > 0) & (real == 0)).astype(np.int64)
 
