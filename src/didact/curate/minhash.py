@@ -92,6 +92,7 @@ def signatures(hashes: Hashes, offsets: Offsets, count: int = 128) -> npt.NDArra
     return _signatures(hashes, offsets, *permutations(count))
 
 
+@cache
 def choose_bands(threshold: float, count: int = 128, miss_weight: float = 0.98) -> Bands:
     """The bands with the least weighted error: areas under the candidate curve below, and over it above, the threshold.
 

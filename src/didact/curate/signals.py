@@ -141,10 +141,10 @@ REFUSAL_OPENINGS = (
 _REFUSAL_REACH = 200
 _REFUSAL = "|".join([*map(re.escape, REFUSALS), rf"^\s*(?:{'|'.join(map(re.escape, REFUSAL_OPENINGS))})"])
 
-PLACEHOLDERS = frozenset(
-    ("noinput", "no input", "nooutput", "no output", "n/a", "undefined", "todo", "tbd", "placeholder", "lorem ipsum")
-    + ("无输入", "无输出", "暂无", "不适用")
-)
+PLACEHOLDERS = frozenset({
+    "noinput", "no input", "nooutput", "no output", "n/a", "undefined", "todo", "tbd", "placeholder", "lorem ipsum",
+    "无输入", "无输出", "暂无", "不适用",
+})  # fmt: skip
 """Answers that stand for no answer, lower-case, without white space, brackets, dots and dashes at their ends."""
 MARKED_PLACEHOLDERS = frozenset(("", "none", "na", "null", "nil", "nan", "无", "空"))
 """Answers that stand for no answer only in brackets or as nothing but dots and dashes: `None` may be the right answer,

@@ -5,6 +5,7 @@ Processes are spawned, not forked: forking after Arrow or numba have started thr
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -28,8 +29,12 @@ def available_cores() -> int:
 
 
 def _start_worker() -> None:
-    """Ctrl-C is the parent's to handle; one thread per worker, since there is a worker per core."""
+    """Ctrl-C is the parent's to handle; one thread per worker, since there is a worker per core.
+
+    Records hold no reference cycles, so the cyclic collector only costs: without it, reading is a quarter faster.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
     import pyarrow as pa
 
     pa.set_cpu_count(1)
