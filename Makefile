@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_STORE ?= demo
 
-.PHONY: help demo test test-all lint format schemas bench clean
+.PHONY: help demo test test-all lint format schemas docs bench clean
 
 help:
 	@echo "make demo      set up, then build, train and evaluate the sample recipe (about six minutes)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and mypy only"
 	@echo "make schemas   write schemas/ anew from the models"
+	@echo "make docs      write the generated pages of docs/ anew"
 	@echo "make bench     measure speed against the packages a user would pick instead"
 
 $(READY): pyproject.toml constraints.txt
@@ -44,6 +45,9 @@ format: $(READY)
 
 schemas: $(READY)
 	@$(BIN)/python -m didact.records.schemas schemas
+
+docs: $(READY)
+	@$(BIN)/python -m didact.report.reference docs
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -91,8 +92,7 @@ def _hold_out(
             break
         if int(labels[members[0]]) in banned:
             continue
-        present, counts = np.unique(sources[members], return_counts=True)
-        need = dict(zip(present.tolist(), counts.tolist(), strict=True))
+        need = Counter(sources[members].tolist())
         for target, left in wanted.items():
             if all(left.get(s, 0) >= (1 if whole else n) for s, n in need.items()):
                 split[members] = target

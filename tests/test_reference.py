@@ -1,0 +1,69 @@
+"""The generated pages of docs/ say what the code says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+import yaml
+
+from didact.formats.registry import adapters
+from didact.recipe.load import Recipe, load_recipe
+from didact.records.findings import CODES
+from didact.report.reference import pages, recipe_sections, write_pages
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.mark.parametrize("name", ["recipe.md", "formats.md", "codes.md"])
+def test_the_committed_pages_are_the_generated_ones(name: str) -> None:
+    """Whoever changes a recipe key, a format or a code runs `make docs` before committing."""
+    assert (DOCS / name).read_text(encoding="utf-8") == pages()[name]
+
+
+def _keys(schema: dict[str, object]) -> set[str]:
+    """Every property name of a JSON Schema, nested definitions included."""
+    found = set(schema.get("properties", {}))  # type: ignore[call-overload]
+    for definition in schema.get("$defs", {}).values():  # type: ignore[attr-defined]
+        found |= _keys(definition)
+    return found
+
+
+def test_every_key_of_the_recipe_is_on_its_page() -> None:
+    """The page lists the same keys as the JSON Schema, which pydantic walks on its own, each with a meaning."""
+    rows = [line.split(" | ") for line in pages()["recipe.md"].splitlines() if line.startswith("| `")]
+    assert {row[0].strip("| `") for row in rows} == _keys(Recipe.model_json_schema())
+    assert all(len(row[-1].rstrip(" |")) > 10 for row in rows)
+
+
+def test_every_section_has_a_place_in_a_recipe() -> None:
+    """A path of the page leads to its section, whichever way the models nest."""
+    paths = [path for path, _ in recipe_sections()]
+    assert {"sources.NAME", "filters[]", "dedup.minhash", "mixes.NAME.sources.NAME", "evaluate.tasks[]"} <= set(paths)
+    assert len(paths) == len(set(paths))
+
+
+def test_every_format_and_code_is_on_its_page() -> None:
+    """No adapter and no code is left out, and each example is JSON."""
+    for name, adapter in adapters().items():
+        assert f"## {name}\n" in pages()["formats.md"]
+        assert orjson.loads(adapter.example)
+    assert all(f"| {code} | {entry.severity}" in pages()["codes.md"] for code, entry in CODES.items())
+
+
+def test_pages_are_written_whole(tmp_path: Path) -> None:
+    """The command writes the same text that the function returns, and says where."""
+    written = write_pages(tmp_path / "docs")
+    assert [path.name for path in written] == list(pages())
+    assert all(path.read_text(encoding="utf-8") == pages()[path.name] for path in written)
+
+
+def test_the_example_recipe_loads() -> None:
+    """docs/examples/real.yaml is a recipe, and uses the sections it explains."""
+    path = DOCS / "examples" / "real.yaml"
+    recipe, base = load_recipe(path)
+    assert base == path.parent
+    assert set(recipe.sources) == {"alpaca", "alpaca_zh", "gsm8k", "t0", "shakespeare", "law"}
+    assert recipe.pretrain and recipe.finetune and recipe.evaluate
+    assert all("source" not in key for key in yaml.safe_load(path.read_text(encoding="utf-8"))["model"])
