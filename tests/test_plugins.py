@@ -93,7 +93,7 @@ def test_an_own_metric_scores() -> None:
 def test_a_taken_name_is_refused() -> None:
     """A signal, format or metric cannot take the place of another one."""
     with pytest.raises(CallError, match=r"response\.words"):
-        signals.signal("response.words", "words", "mine")
+        signals.signal("response.words", "words", "mine")(lambda texts: 0.0)
     with pytest.raises(CallError, match="alpaca"):
         registry.register(registry.get("alpaca"))
     with pytest.raises(CallError, match="exact_match"):

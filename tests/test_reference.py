@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
-import yaml
 
 from didact.formats.registry import adapters
 from didact.recipe.load import Recipe, load_recipe
@@ -22,12 +22,10 @@ def test_the_committed_pages_are_the_generated_ones(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == pages()[name]
 
 
-def _keys(schema: dict[str, object]) -> set[str]:
+def _keys(schema: dict[str, Any]) -> set[str]:
     """Every property name of a JSON Schema, nested definitions included."""
-    found = set(schema.get("properties", {}))  # type: ignore[call-overload]
-    for definition in schema.get("$defs", {}).values():  # type: ignore[attr-defined]
-        found |= _keys(definition)
-    return found
+    inner = [_keys(definition) for definition in schema.get("$defs", {}).values()]
+    return set(schema.get("properties", {})).union(*inner)
 
 
 def test_every_key_of_the_recipe_is_on_its_page() -> None:
@@ -46,10 +44,11 @@ def test_every_section_has_a_place_in_a_recipe() -> None:
 
 def test_every_format_and_code_is_on_its_page() -> None:
     """No adapter and no code is left out, and each example is JSON."""
+    made = pages()
     for name, adapter in adapters().items():
-        assert f"## {name}\n" in pages()["formats.md"]
+        assert f"## {name}\n" in made["formats.md"]
         assert orjson.loads(adapter.example)
-    assert all(f"| {code} | {entry.severity}" in pages()["codes.md"] for code, entry in CODES.items())
+    assert all(f"| {code} | {entry.severity}" in made["codes.md"] for code, entry in CODES.items())
 
 
 def test_pages_are_written_whole(tmp_path: Path) -> None:
@@ -66,4 +65,3 @@ def test_the_example_recipe_loads() -> None:
     assert base == path.parent
     assert set(recipe.sources) == {"alpaca", "alpaca_zh", "gsm8k", "t0", "shakespeare", "law"}
     assert recipe.pretrain and recipe.finetune and recipe.evaluate
-    assert all("source" not in key for key in yaml.safe_load(path.read_text(encoding="utf-8"))["model"])

@@ -5,7 +5,9 @@ The names below are the public interface; each is imported when first used, so `
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -41,3 +43,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Interface(ModuleType):
+    """The package as a module whose public names stay what they are.
+
+    `build`, `run` and `validate` name functions here and modules below; importing such a module would put it in the
+    function's place.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _PLACES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Interface

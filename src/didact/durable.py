@@ -39,26 +39,33 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def store_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses (full, read-only, a file where a folder belongs) into a StoreError naming `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror or error}); free space or choose another store"
+        ) from error
+
+
 def write_with(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` make a file aside, then sync it and give it its name in one step.
 
     Raises StoreError when the disk refuses (full, read-only); nothing is left behind then.
     """
     aside = aside_name(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(aside)
-        sync_file(aside)
-        aside.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another store"
-        ) from error
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
+    with store_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(aside)
+            sync_file(aside)
+            aside.replace(path)
+            sync_folder(path.parent)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -94,22 +101,18 @@ def atomic_dir(path: Path) -> Iterator[Path]:
     An existing folder of that name is replaced only then. Raises StoreError when the disk refuses.
     """
     aside = aside_name(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.mkdir()
-        yield aside
-        for file in sorted(aside.rglob("*")):
-            (sync_folder if file.is_dir() else sync_file)(file)
-        sync_folder(aside)
-        _put_in_place(aside, path)
-    except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another store"
-        ) from error
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    with store_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.mkdir()
+            yield aside
+            for file in sorted(aside.rglob("*")):
+                (sync_folder if file.is_dir() else sync_file)(file)
+            sync_folder(aside)
+            _put_in_place(aside, path)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
 
 
 def _put_in_place(aside: Path, path: Path) -> None:

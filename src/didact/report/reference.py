@@ -64,10 +64,10 @@ def recipe_page() -> str:
         "# The recipe, key by key",
         "",
         "Generated from the recipe's models by `make docs`. A recipe is one YAML file. A key that is not listed here, "
-        "a wrong type or a value out of bounds is refused when the file is read, with the key's path. Paths are relative "
-        "to the recipe. Where the type is *amount*, 20M, 1e6 and 1_000 are understood, and 64MB or 64MiB for bytes. "
-        "NAME stands for a name of your own, [] for each entry of a list, *section* for keys that a table of their own "
-        "lists below. *required*: has no default.",
+        "a wrong type or a value out of bounds is refused when the file is read, with the key's path. Paths are "
+        "relative to the recipe. Where the type is *amount*, 20M, 1e6 and 1_000 are understood, and 64MB or 64MiB "
+        "for bytes. NAME stands for a name of your own, [] for each entry of a list, *section* for keys in a table "
+        "of their own below. *required*: has no default.",
     ]
     for path, model in recipe_sections():
         lines += ["", f"## {path}", "", " ".join((model.__doc__ or "").split()), ""]

@@ -1,0 +1,355 @@
+"""The whole data path: every row is accounted for, and nothing that should not matter changes a byte."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from tiny_recipe import (
+    ALPACA,
+    NEAR,
+    TWINS,
+    alpaca_rows,
+    build_tiny,
+    bytes_of,
+    gsm8k_lines,
+    lost,
+    prose,
+    tiny,
+    write_inputs,
+)
+
+from didact.build.pipeline import build
+from didact.durable import sha256_file
+from didact.errors import ImpossibleMix, InputMissing, TooManyRejected
+from didact.store.version import Version
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the inputs and a store."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_inputs(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def version(home: Path) -> Version:
+    """The version the recipe describes."""
+    return build_tiny(home)
+
+
+def plain_counts() -> dict[str, int]:
+    """What must be lost, counted with nothing but json and sets."""
+    rows = [row for row in alpaca_rows() if isinstance(row, dict)]
+    seen = {json.dumps(row) for row in rows}
+    broken = 0
+    for line in gsm8k_lines():
+        try:
+            json.loads(line)
+        except ValueError:
+            broken += 1
+    return {
+        "duplicate.exact": len(rows) - len(seen),
+        "response.words<1": sum(not row["output"] for row in rows),
+        "duplicate.near": NEAR,
+        "JS002": len(alpaca_rows()) - len(rows),
+        "JS001": broken,
+    }
+
+
+def test_every_row_is_kept_or_lost_for_a_known_reason(version: Version) -> None:
+    """Losses are those an independent count finds, and each stage takes in what the one before kept."""
+    assert lost(version) == plain_counts()
+    rows = {"stories": len(alpaca_rows()), "sums": len(gsm8k_lines()), "prose": len(prose().splitlines())}
+    for source, count in rows.items():
+        accounts = [account for account in version.manifest.accounting if account.source == source]
+        assert [account.stage for account in accounts] == ["read", "filter", "dedup", "mix"]
+        assert accounts[0].rows_in == count
+        for before, after in pairwise(accounts):
+            assert after.rows_in == before.kept == before.rows_in - before.lost
+        splits = version.manifest.splits[source].achieved
+        assert sum(splits.values()) == accounts[-1].kept
+    assert version.manifest.splits["stories"].achieved["train"] + 12 == ALPACA
+
+
+def test_shards_hold_exactly_the_kept_rows(version: Version) -> None:
+    """The texts of all shards are the texts of the rows that an independent reading keeps."""
+    tables = [version.table("finetune", split) for split in ("train", "validation", "test")]
+    found = [row["messages"] for table in tables for row in table.to_pylist() if row["source"] == "stories"]
+    kept = alpaca_rows()[:ALPACA]
+    near = {row["output"] for row in alpaca_rows()[ALPACA + TWINS : ALPACA + TWINS + NEAR]}
+    expected = {(row["instruction"], row["output"]) for row in kept}
+    said = {(turns[0]["content"], turns[1]["content"]) for turns in found}
+    # Of a near-duplicate pair the longer answer stays, which is the copy's.
+    assert {question for question, _ in said} == {question for question, _ in expected}
+    assert len(found) == ALPACA and len(said - expected) == NEAR
+    assert {answer for _, answer in said - expected} == near
+
+
+def test_every_lost_row_is_on_file_with_place_reason_and_text(version: Version) -> None:
+    """dropped/ and rejected/ name the place of each lost row, and what stands there is that row."""
+    dropped = pq.read_table(version.path / "dropped").to_pylist()
+    rejected = pq.read_table(version.path / "rejected").to_pylist()
+    assert len(dropped) + len(rejected) == sum(lost(version).values())
+    rows = alpaca_rows()
+    for row in dropped:
+        assert row["source"] == "stories" and row["path"] == "alpaca.json"
+        assert rows[row["index"]]["instruction"] in row["record"]
+        assert row["stage"] and row["reason"] and row["evidence"]
+    by_code = {row["code"]: row for row in rejected}
+    assert by_code["JS002"]["index"] == len(rows) - 1 and by_code["JS002"]["raw"] == b'"no object"'
+    assert by_code["JS001"]["line"] == 13 and by_code["JS001"]["raw"].decode() == gsm8k_lines()[12]
+
+
+def test_every_row_says_where_it_comes_from(version: Version, home: Path) -> None:
+    """A shard's rows carry file, digest and index of the row they were read from, and the licence of the recipe."""
+    rows = alpaca_rows()
+    for row in version.table("finetune", "test").to_pylist():
+        if row["source"] == "stories":
+            assert rows[row["row"]["index"]]["instruction"] == row["messages"][0]["content"]
+            assert row["row"]["digest"] == sha256_file(home / "alpaca.json") and row["license"] == "CC0-1.0"
+        assert json.loads(row["record"])["kind"] == row["kind"]
+
+
+def test_an_empty_file_is_a_finding(version: Version) -> None:
+    """The empty file is told, and costs no row."""
+    assert version.manifest.findings["sums"]["IO001"] == 1
+
+
+def test_the_manifest_has_the_hash_and_rows_of_every_file(version: Version) -> None:
+    """Sizes, hashes and row counts agree with the files."""
+    for file in version.manifest.files:
+        path = version.path / file.path
+        assert (sha256_file(path), path.stat().st_size) == (file.sha256, file.bytes)
+        if path.suffix == ".parquet":
+            assert pq.read_metadata(path).num_rows == file.rows
+    for name, mix in version.manifest.mixes.items():
+        for split, count in mix.rows.items():
+            assert count == sum(pq.read_metadata(shard).num_rows for shard in version.shards(name, split))
+
+
+def test_verify_finds_what_was_changed(tmp_path: Path) -> None:
+    """A flipped bit, a missing and an extra file are each told; an untouched version is whole."""
+    version = build_tiny(tmp_path)
+    assert version.verify() == []
+    shard = version.shards("finetune")[0]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    (version.path / "README.md").unlink()
+    (version.path / "data" / "extra.parquet").write_bytes(b"x")
+    assert version.verify() == [
+        "README.md: missing",
+        "data/extra.parquet: not in the manifest",
+        f"{shard.relative_to(version.path)}: content differs from its SHA-256",
+    ]
+
+
+def test_workers_and_orders_change_no_byte(version: Version, tmp_path: Path) -> None:
+    """Two workers, files listed in another order and sources in another order make the same bytes."""
+    write_inputs(tmp_path)
+    recipe = tiny(tmp_path)
+    recipe["sources"]["sums"]["path"].reverse()
+    recipe["sources"] = dict(reversed(recipe["sources"].items()))
+    recipe["mixes"] = dict(reversed(recipe["mixes"].items()))
+    other = build(recipe, workers=2)
+    assert bytes_of(other) == bytes_of(version)
+
+
+def test_what_does_not_shape_the_data_makes_no_new_version(version: Version, home: Path) -> None:
+    """Another store and sections of training lead to the same version; the second time nothing is built."""
+    told: list[str] = []
+
+    class Tell:
+        """Remembers the stages."""
+
+        def stage(self, name: str) -> None:
+            """Remember."""
+            told.append(name)
+
+        def advance(self, done: int, total: int | None, unit: str) -> None:
+            """Forget."""
+
+        def note(self, text: str) -> None:
+            """Forget."""
+
+    changed = tiny(home, model={"depth": 2}, finetune={"epochs": 1}, evaluate={"tasks": []})
+    again = build(changed, workers=1, tell=Tell())
+    assert again.path == version.path and told == ["inputs"]
+    elsewhere = build(changed, store=home / "elsewhere", workers=1)
+    assert elsewhere.path != version.path and bytes_of(elsewhere) == bytes_of(version)
+
+
+def test_another_threshold_reuses_every_chunk(tmp_path: Path) -> None:
+    """A changed bound makes a new version, whose parent is the one before, from the chunks there are."""
+    first = build_tiny(tmp_path)
+    chunks = tmp_path / "store" / "builds" / "chunks"
+    before = {path: path.stat().st_mtime_ns for path in chunks.iterdir()}
+    second = build_tiny(tmp_path, filters=[{"signal": "response.words", "min": 5, "sources": ["stories"]}])
+    assert {path: path.stat().st_mtime_ns for path in chunks.iterdir()} == before
+    assert second.manifest.version != first.manifest.version and second.manifest.parent == first.manifest.version
+    assert lost(second)["response.words<5"] == 1
+    assert first.verify() == second.verify() == []
+
+
+def test_a_changed_input_makes_a_new_version(tmp_path: Path) -> None:
+    """One byte more in an input is another plan; the chunks of the other sources are reused."""
+    first = build_tiny(tmp_path)
+    chunks = tmp_path / "store" / "builds" / "chunks"
+    before = set(chunks.iterdir())
+    with (tmp_path / "prose.txt").open("a", encoding="utf-8") as handle:
+        handle.write("One more line of prose, which nobody has told before.\n")
+    second = build(tiny(tmp_path), workers=1)
+    assert second.manifest.plan != first.manifest.plan
+    assert len(set(chunks.iterdir()) - before) == 4
+
+
+def test_too_many_rejected_rows_end_a_build(tmp_path: Path) -> None:
+    """With a bound on rejected rows, one above it is refused and nothing is published."""
+    write_inputs(tmp_path)
+    with pytest.raises(TooManyRejected, match="2 rows were rejected"):
+        build(tiny(tmp_path), workers=1, max_rejected=1)
+    assert not (tmp_path / "store" / "data").exists()
+    assert build(tiny(tmp_path), workers=1, max_rejected=2).verify() == []
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """A path that is not there is the caller's error, before anything is written."""
+    with pytest.raises(InputMissing, match=r"prose\.txt: no such file"):
+        build(tiny(tmp_path), workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def finetune(**sources: Any) -> dict[str, Any]:
+    """A fine-tuning mix in records."""
+    return {"finetune": {"sources": sources}}
+
+
+def test_a_mix_without_enough_rows_is_refused_repeated_or_shared_out(home: Path) -> None:
+    """`on_exhaust` decides what becomes of a budget that a source cannot supply."""
+    mix: dict[str, Any] = {"budget": 80, "sources": {"stories": {"share": 1}, "sums": {"share": 1}}}
+    with pytest.raises(ImpossibleMix, match="sums"):
+        build_tiny(home, mixes={"finetune": mix})
+    repeated = build_tiny(home, mixes={"finetune": mix | {"on_exhaust": {"repeat": 4}}})
+    table = repeated.table("finetune").to_pylist()
+    assert [sum(row["source"] == name for row in table) for name in ("stories", "sums")] == [40, 40]
+    epochs = [row["epoch"] for row in table if row["source"] == "sums"]
+    own = repeated.manifest.splits["sums"].achieved["train"]
+    assert epochs == sorted(epochs) and max(epochs) == (40 - 1) // own
+    assert repeated.manifest.mixes["finetune"].sources["sums"].epochs == pytest.approx(40 / own)
+    shared = build_tiny(home, mixes={"finetune": mix | {"budget": 50, "on_exhaust": "renormalise"}})
+    entries = shared.manifest.mixes["finetune"].sources
+    assert (entries["sums"].achieved.records, entries["stories"].achieved.records) == (own, 50 - own)
+
+
+def test_rows_that_no_mix_takes_are_on_file(home: Path) -> None:
+    """What a count leaves out is dropped by the mix, and counted."""
+    version = build_tiny(home, mixes=finetune(stories={"count": 10}))
+    unused = lost(version)["mix.unused"]
+    train = version.manifest.splits["stories"].achieved["train"]
+    others = sum(sum(version.manifest.splits[name].achieved.values()) for name in ("sums", "prose"))
+    assert unused == train - 10 + others
+    on_file = pq.read_table(version.path / "dropped").column("reason").to_pylist()
+    assert on_file.count("mix.unused") == unused
+
+
+def test_shares_of_tokens_are_kept(home: Path) -> None:
+    """A mix in trained tokens has its shares in trained tokens, as a count over the written dialogues shows."""
+    from didact.render.renderer import render_batch
+    from didact.render.tokenizer import Tokenizer
+
+    mix = {"unit": "trained_tokens", "sources": {"stories": {"share": 3}, "sums": {"share": 1}}}
+    version = build_tiny(home, mixes={"finetune": mix})
+    tokenizer = Tokenizer.load(version.path / "tokenizer")
+    entries = version.manifest.mixes["finetune"].sources
+    trained = {}
+    for name in ("stories", "sums"):
+        rows = [row["messages"] for row in version.table("finetune").to_pylist() if row["source"] == name]
+        rendered = render_batch(rows, tokenizer)
+        trained[name] = int(rendered.weights.sum())
+        assert entries[name].achieved.tokens == len(rendered.ids)
+        assert entries[name].achieved.trained_tokens == trained[name]
+        assert entries[name].planned == pytest.approx(trained[name], abs=200)
+    assert trained["stories"] / sum(trained.values()) == pytest.approx(0.75, abs=0.05)
+
+
+def test_limit_where_and_system_select_and_shape_rows(home: Path) -> None:
+    """`limit` counts rows, `where` selects them and accounts for the others, `system` begins the dialogue."""
+    lines = [
+        {"prompt": f"Question {i}?", "completion": f"Answer number {i}.", "lang": "en" if i % 2 else "de"}
+        for i in range(30)
+    ]
+    (home / "chosen.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    source = {"path": str(home / "chosen.jsonl"), "limit": 20, "where": {"lang": "en"}, "system": "Be brief."}
+    version = build_tiny(home, sources={"chosen": source}, mixes={}, filters=[], split={"validation": 0, "test": 0})
+    rows = version.table("finetune").to_pylist()
+    assert {row["messages"][1]["content"] for row in rows} == {f"Question {i}?" for i in range(1, 20, 2)}
+    assert {(row["messages"][0]["role"], row["messages"][0]["content"]) for row in rows} == {("system", "Be brief.")}
+    read = version.manifest.accounting[0]
+    assert (read.rows_in, read.kept, read.dropped) == (20, 10, {"where": 10})
+
+
+def test_what_a_file_says_once_is_kept_once_and_rendered_everywhere(home: Path) -> None:
+    """Definitions of task files are in headers/ once, and in every dialogue of their rows."""
+    instances = [{"id": str(i), "input": f"Number {i}", "output": [f"It is {i}."]} for i in range(12)]
+    task = {
+        "Definition": ["Say which number it is."],
+        "Positive Examples": [],
+        "Negative Examples": [],
+        "Instances": instances,
+    }
+    bbh = {"canary": "the canary", "examples": [{"input": f"not ( {i} ) is", "target": "False"} for i in range(12)]}
+    (home / "task1_number.json").write_text(json.dumps(task), encoding="utf-8")
+    (home / "logic.json").write_text(json.dumps(bbh), encoding="utf-8")
+    sources = {"numbers": {"path": str(home / "task1_number.json")}, "logic": {"path": str(home / "logic.json")}}
+    version = build_tiny(home, sources=sources, mixes={}, filters=[], dedup={"minhash": None})
+    headers = pq.read_table(version.path / "headers").to_pylist()
+    assert len(headers) == 2
+    texts = [row["header"] for row in headers]
+    assert sum("Say which number it is." in text for text in texts) == sum("the canary" in text for text in texts) == 1
+    rows = version.table("finetune").to_pylist()
+    numbers = [row for row in rows if row["source"] == "numbers"]
+    assert numbers and all("Say which number it is." in row["messages"][0]["content"] for row in numbers)
+    assert not any("Say which number it is." in row["record"] for row in numbers)
+    found = version.header(json.loads(numbers[0]["record"])["header"])
+    assert found is not None and found["definition"] == ["Say which number it is."]
+
+
+def test_preferences_become_prompt_chosen_rejected(home: Path) -> None:
+    """A preference mix has the three columns, best answer and worst answer as they were."""
+    rows = [
+        {"prompt": f"Question {i}?", "chosen": f"A good answer to {i}.", "rejected": f"Bad {i}."} for i in range(12)
+    ]
+    (home / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    mixes = {"preference": {"sources": {"pairs": {"epochs": 1}}}}
+    sources = {"pairs": {"path": str(home / "pairs.jsonl")}}
+    version = build_tiny(home, sources=sources, mixes=mixes, filters=[], split={"validation": 0, "test": 0})
+    found = [
+        {name: row[name][-1]["content"] for name in ("prompt", "chosen", "rejected")}
+        for row in version.table("preference").to_pylist()
+    ]
+    assert sorted(found, key=str) == sorted(rows, key=str)
+
+
+def test_held_out_rows_share_no_prompt_with_training(home: Path) -> None:
+    """Rows that repeat a prompt stand on one side of the split, and so do rows of one group."""
+    rows = [
+        {"prompt": f"Question {i // 3}?", "completion": f"Answer {i}, in its own words.", "page": f"p{i // 6}"}
+        for i in range(120)
+    ]
+    (home / "groups.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    source = {"path": str(home / "groups.jsonl"), "group": "page"}
+    split = {"validation": 0.2, "test": 0.2}
+    version = build_tiny(home, sources={"groups": source}, mixes={}, filters=[], dedup={"minhash": None}, split=split)
+    sides = {name: version.table("finetune", name).to_pylist() for name in ("train", "validation", "test")}
+    prompts = [{row["messages"][0]["content"] for row in rows} for rows in sides.values()]
+    groups = [{row["group"] for row in rows} for rows in sides.values()]
+    for parts in (prompts, groups):
+        assert sum(map(len, parts)) == len(set.union(*parts)) and all(parts)
+    check = version.manifest.leak_check
+    assert check is not None and check.held_out == len(sides["validation"]) + len(sides["test"])
