@@ -44,7 +44,7 @@ format: $(READY)
 	@$(BIN)/ruff check --fix .
 
 schemas: $(READY)
-	@$(BIN)/python -m didact.records.schemas schemas
+	@$(BIN)/python -m didact.build.schemas schemas
 
 docs: $(READY)
 	@$(BIN)/python -m didact.report.reference docs

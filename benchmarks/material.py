@@ -12,26 +12,7 @@ import didact
 
 _WORDS = 20_000
 """Words of the synthetic language; with frequencies by rank, as in real text (Zipf)."""
-_SYLLABLES = (
-    "ba",
-    "den",
-    "for",
-    "gi",
-    "hal",
-    "ing",
-    "ka",
-    "lo",
-    "mer",
-    "ni",
-    "or",
-    "pre",
-    "qui",
-    "ras",
-    "sto",
-    "tion",
-    "un",
-    "ver",
-)
+_SYLLABLES = ("ba", "den", "for", "gi", "ka", "lo", "mer", "or", "qui", "ras", "sto", "tion", "un", "ver")
 
 
 class Row(TypedDict):

@@ -34,10 +34,9 @@ class Comparison:
         """The comparison as text: every speed and every ratio as median (least to greatest)."""
         first = next(iter(self.speeds))
         told = [f"{self.title}, in {self.unit}/s, median (min to max) of {len(self.speeds[first])} rounds"]
-        told += [f"  {name:44}{_spread(values, ',.0f')}" for name, values in self.speeds.items()]
-        told += [
-            f"  {f'{first} / {peer}':44}{_spread(self.ratios(peer), '.2f')}" for peer in self.speeds if peer != first
-        ]
+        told += [f"  {name:50} {_spread(values, ',.0f')}" for name, values in self.speeds.items()]
+        for peer in list(self.speeds)[1:]:
+            told.append(f"  {f'{first} / {peer}':50} {_spread(self.ratios(peer), '.2f')}")
         return [*told, *(f"  {note}" for note in self.notes)]
 
 

@@ -33,8 +33,5 @@ def run(rows: list[Row], rounds: int) -> list[Comparison]:
 
     if by_library() != by_kernel():
         raise SystemExit("tokenizer: the counts differ from those of the tokenizers library")
-    return [
-        compare(
-            "Count tokens", "tokens", {"didact count_batch": by_kernel, "tokenizers encode_batch": by_library}, rounds
-        )
-    ]
+    contenders = {"didact count_batch": by_kernel, "tokenizers encode_batch": by_library}
+    return [compare("Count tokens", "tokens", contenders, rounds)]

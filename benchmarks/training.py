@@ -1,6 +1,6 @@
 """Training steps of the reference decoder and of transformers' Llama of the same shape, fp32 on the CPU.
 
-Both take the same documents, the same optimiser (AdamW) and the same clipping; speeds are in tokens that are no padding.
+Both take the same documents, the same optimiser (AdamW) and the same clipping; a token of padding does not count.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _full_rows(encoded: list[list[int]], config: DecoderConfig, rounds: int) -> 
 def _whole_documents(encoded: list[list[int]], made: Tokenizer, config: DecoderConfig, rounds: int) -> Comparison:
     kept = [[made.bos_id, *text][: CONTEXT + 1] for text in encoded[: _ROWS * _STEPS * 4]]
     steps = _steps_of(kept)
-    # Padded: the same documents a step as Didact takes, the longest beside each other, as a length-grouping sampler does.
+    # As many documents a step as Didact takes, those of like length together, as a length-grouping sampler does.
     ordered = sorted(kept, key=len)
     width = max(1, len(kept) // len(steps))
     padded = [_padded(ordered[at : at + width], made.pad_id) for at in range(0, len(kept), width)]
@@ -88,9 +88,7 @@ def _whole_documents(encoded: list[list[int]], made: Tokenizer, config: DecoderC
     }
     found = compare("Training on whole documents", "tokens", contenders, rounds)
     lengths = [len(text) for text in kept]
-    found.notes.append(
-        f"{_shape(config)}; documents of {np.median(lengths):.0f} tokens (median), {max(lengths)} at most"
-    )
+    found.notes.append(f"{_shape(config)}; documents of {np.median(lengths):.0f} tokens, {max(lengths)} at most")
     return found
 
 
@@ -147,27 +145,20 @@ def _padded(texts: list[list[int]], pad: int) -> dict[str, Tensor]:
 
 
 def _packed(batches: list[Batch]) -> dict[str, Tensor]:
-    """Documents behind each other in rows of the context, each hidden from the others by a mask."""
-    ids, targets, positions, owner = (np.concatenate(parts) for parts in zip(*map(_parts, batches), strict=True))
-    rows = -(-len(ids) // CONTEXT)
-    room = rows * CONTEXT - len(ids)
-    grid = [
-        np.pad(part, (0, room), constant_values=fill).reshape(rows, CONTEXT) for part, fill in ((ids, 0), (owner, -1))
-    ]
-    seen = (grid[1][:, :, None] == grid[1][:, None, :]) & np.tril(np.ones((CONTEXT, CONTEXT), np.bool_))
-    # Labels are shifted by the model; the last target of a document is left out there, as it is in any packing by rows.
-    labels = np.full((rows, CONTEXT), _IGNORED, np.int64)
-    same = grid[1][:, 1:] == grid[1][:, :-1]
-    labels[:, 1:][same & (grid[1][:, 1:] >= 0)] = grid[0][:, 1:][same & (grid[1][:, 1:] >= 0)]
-    places = np.pad(positions, (0, room)).reshape(rows, CONTEXT)
-    return {
-        "input_ids": torch.from_numpy(grid[0]),
-        "labels": torch.from_numpy(labels),
-        "position_ids": torch.from_numpy(places),
-        "attention_mask": torch.from_numpy(seen[:, None]),
-    }
+    """Documents behind each other in rows of the context, each hidden from the others by a mask.
+
+    A document that a row's end cuts goes on in the next row without seeing its beginning, which costs no time.
+    """
+    ids = _in_rows(np.concatenate([batch.ids for batch in batches]), 0)
+    places = _in_rows(np.concatenate([batch.positions for batch in batches]), 0)
+    owner = _in_rows(np.concatenate([np.repeat(np.arange(len(b.lengths)), b.lengths) for b in batches]), -1)
+    seen = (owner[:, :, None] == owner[:, None, :]) & np.tril(np.ones((CONTEXT, CONTEXT), np.bool_))
+    inside = (owner[:, 1:] == owner[:, :-1]) & (owner[:, 1:] >= 0)
+    labels = np.full(ids.shape, _IGNORED, np.int64)
+    labels[:, 1:][inside] = ids[:, 1:][inside]
+    arrays = {"input_ids": ids, "labels": labels, "position_ids": places, "attention_mask": seen[:, None]}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def _parts(batch: Batch) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    owner = np.repeat(np.arange(len(batch.lengths)), batch.lengths)
-    return batch.ids, batch.targets, batch.positions, owner
+def _in_rows(values: NDArray[np.int64], fill: int) -> NDArray[np.int64]:
+    return np.pad(values, (0, -len(values) % CONTEXT), constant_values=fill).reshape(-1, CONTEXT)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from didact.build.pipeline import build
 from didact.canonical import content_hash
 from didact.durable import read_json, write_json
+from didact.engine.local import available_cores
 from didact.errors import RecipeError
 from didact.evaluate.checkpoint import Evaluation, evaluate_checkpoint
 from didact.model.checkpoint import resolve
@@ -83,7 +84,7 @@ def run(
     version = build(recipe, store=store, workers=workers, tell=listener)
     place = Store(Path(store) if store is not None else base / loaded.store)
     course = _Course(loaded, base, version, place, threads, listener)
-    course.prepare(workers or 1)
+    course.prepare(workers or available_cores())
     if loaded.pretrain is not None:
         course.pretrain()
         if until == "run":

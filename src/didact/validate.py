@@ -81,8 +81,8 @@ def validate(
     listener = tell if tell is not None else Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     source = Source(path=[str(path) for path in given], format=format)
-    listener.stage("validate")
     files = plan_source("validate", source, Path.cwd())
+    listener.stage("validate")
     report = Report([FileVerdict(file.relative, file.format) for file in files])
     verdicts = {file.relative: verdict for file, verdict in zip(files, report.files, strict=True)}
     done = 0

@@ -32,7 +32,7 @@ def workers_option(command: Command) -> Command:
     return click.option(
         "--workers",
         type=click.IntRange(1, 1024),
-        help="Worker processes; default: one per core. Never changes the result.",
+        help="Worker processes; default: one per core, one for small inputs. Never changes the result.",
     )(command)
 
 

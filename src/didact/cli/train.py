@@ -23,7 +23,7 @@ def _run(recipe: Path, until: Phase, store: Path | None, workers: int | None, th
         recipe,
         until=until,
         store=store,
-        workers=workers or available_cores(),
+        workers=workers,
         threads=threads or available_cores(),
         tell=tell,
     )

@@ -20,6 +20,8 @@ from typing import Generic, Self
 from didact.engine.base import Item, Result
 from didact.errors import StoreError
 
+_SMALL = 8_000_000
+"""Bytes of input as stored up to which everything runs in this process unless workers are asked for."""
 _ATTEMPTS = 3
 """How often an item may be held by a dying worker before it is blamed."""
 
@@ -27,6 +29,14 @@ _ATTEMPTS = 3
 def available_cores() -> int:
     """Cores this process may use. How many there are never changes what a build writes."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fitting_workers(total_bytes: int) -> int:
+    """One worker per core, or none beside this process where starting them would take longer than the work.
+
+    A spawned worker needs about two seconds to load its kernels; one core cleans 8 MB of instructions in less.
+    """
+    return available_cores() if total_bytes > _SMALL else 1
 
 
 def _start_worker() -> None:

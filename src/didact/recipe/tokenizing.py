@@ -30,8 +30,8 @@ class TokenizerSettings(BaseModel):
     sample_bytes: Bytes = Field(
         default=5_000_000,
         ge=1_000,
-        description="Bytes of training text the vocabulary is learned from. 5 MB takes two seconds; beyond it the merges "
-        "of an 8,192-token vocabulary hardly change.",
+        description="Bytes of training text the vocabulary is learned from. 5 MB takes two seconds; beyond it the "
+        "merges of an 8,192-token vocabulary hardly change.",
     )
     min_frequency: Count = Field(
         default=2,

@@ -72,7 +72,8 @@ def recipe_page() -> str:
     for path, model in recipe_sections():
         lines += ["", f"## {path}", "", " ".join((model.__doc__ or "").split()), ""]
         lines += ["| key | type | default | bounds | meaning |", "|---|---|---|---|---|"]
-        lines += [_key_row(path, model, name) for name in model.model_fields]
+        schema = model.model_json_schema(by_alias=True)
+        lines += [_key_row(schema, name, field) for name, field in model.model_fields.items()]
     return "\n".join([*lines, ""])
 
 
@@ -103,9 +104,7 @@ def _sections_in(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
             yield f"{step}{place}", model
 
 
-def _key_row(path: str, model: type[BaseModel], name: str) -> str:
-    schema = model.model_json_schema(by_alias=True)
-    field = model.model_fields[name]
+def _key_row(schema: dict[str, Any], name: str, field: FieldInfo) -> str:
     told = schema["properties"][name]
     kind = _type_words(told)
     if _is_amount(field):
