@@ -63,7 +63,7 @@ def test_sets_bound_signals_that_exist_and_say_why() -> None:
         ("instruction", "As an AI language model, I cannot.", "response.refusal>0"),
         ("instruction", "Run:\n```\nx", "response.unclosed_fence>0"),
         ("instruction", "a" * 200, "response.longest_run>100"),
-        ("instruction", "yes\n" * 9, "response.duplicate_line_share>0.5"),
+        ("instruction", "yes\n" * 9, "response.duplicate_line_share>0.85"),
         ("code", "# " + "=" * 150 + "\nx = 1", ""),
         ("math", "1 + 1 = 2\n" * 3, ""),
         ("document", "Too short.", "whole.words<50"),

@@ -55,21 +55,19 @@ FILTER_SETS: dict[str, tuple[Bound, ...]] = {
         *_ANSWER,
         Bound("response.unclosed_fence", ">", 0, "an open code block marks an answer cut at a token limit"),
         Bound("response.longest_run", ">", 100, "degenerate repetition of one character"),
-        Bound("response.duplicate_line_share", ">", 0.5, "degenerate repetition of lines; tables and poems stay below"),
+        Bound("response.duplicate_line_share", ">", 0.85, "a loop of lines; an empty table or a survey reaches 0.8"),
     ),
     "math": (
         *_ANSWER,
         Bound("response.unclosed_fence", ">", 0, "an open code block marks an answer cut at a token limit"),
         Bound("response.longest_run", ">", 100, "degenerate repetition; a long division has shorter runs"),
-        Bound(
-            "response.duplicate_line_share", ">", 0.7, "the steps of a computation repeat lines more often than prose"
-        ),
+        Bound("response.duplicate_line_share", ">", 0.85, "a loop of lines; a survey or a table reaches 0.8"),
     ),
     "code": (
         *_ANSWER,
         Bound("response.unclosed_fence", ">", 0, "an open code block marks an answer cut at a token limit"),
         Bound("response.longest_run", ">", 200, "rulers made of `=` and `-` are usual in code"),
-        Bound("response.duplicate_line_share", ">", 0.8, "closing brackets and the like repeat"),
+        Bound("response.duplicate_line_share", ">", 0.9, "closing brackets and the like repeat"),
     ),
     "document": (
         Bound("whole.words", "<", 50, "Gopher: at least 50 words"),

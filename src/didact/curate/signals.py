@@ -106,40 +106,22 @@ REFUSALS = (
     "作为一个大型语言模型",
 )
 """Phrases that mark a refusal anywhere in the first 200 characters of an answer; lower-case, straight apostrophes."""
-REFUSAL_OPENINGS = (
-    "i'm sorry, but i can",
-    "i am sorry, but i can",
-    "i'm sorry, i can",
-    "i'm sorry, but i'm ",
-    "sorry, but i can",
-    "sorry, i can't",
-    "sorry, i cannot",
-    "i cannot fulfill",
-    "i can't fulfill",
-    "i cannot assist",
-    "i can't assist",
-    "i cannot provide",
-    "i can't provide",
-    "i cannot answer",
-    "i can't answer",
-    "i'm unable to",
-    "i am unable to",
-    "i'm not able to",
-    "i am not able to",
-    "unfortunately, i cannot",
-    "unfortunately, i can't",
-    "我无法",
-    "我不能提供",
-    "我不能回答",
-    "很抱歉，我",
-    "对不起，我无法",
-    "对不起，我不能",
-    "抱歉，我",
-    "抱歉，作为",
+REFUSED_SERVICES = (
+    r"access|answer|assist|browse|complete|comply|create|describe|display|draw|fulfill?|generate|help|identify|listen|open|"
+    r"perform|play|process|produce|provide|recommend|render|respond|search|see|show|translate|view|visit"
 )
-"""Phrases that mark a refusal only at the very start of an answer: inside it they are what a letter or a story says."""
+REFUSED_SERVICES_ZH = (
+    "生成|创建|创作|提供|回答|访问|播放|演奏|用键盘|绘制|画|显示|展示|查看|浏览|打开|执行|完成|协助|帮助|处理|设计|直接"
+)
+"""What an assistant says it cannot do. Only with one of these is `sorry, I cannot` at the start of an answer a refusal:
+`I am not able to come` is the reworded sentence, the excuse or the letter that was asked for.
+"""
+_SORRY = r"(?:(?:i'm|i am) (?:very |so )?sorry,? |sorry,? |unfortunately,? )?(?:but )?(?:as an? [a-z ]{2,30}, )?"
+_UNABLE = r"(?:i can't|i can ?not|i'm unable to|i am unable to|i'm not able to|i am not able to)"
+_OPENING = rf"^\s*{_SORRY}{_UNABLE} (?:\w+ly )?(?:{REFUSED_SERVICES})\b"
+_OPENING_ZH = rf"^\s*(?:很?抱歉|对不起)?[,，]?我(?:无法|不能|没法|没办法)[^。.,，]{{0,6}}?(?:{REFUSED_SERVICES_ZH})"
 _REFUSAL_REACH = 200
-_REFUSAL = "|".join([*map(re.escape, REFUSALS), rf"^\s*(?:{'|'.join(map(re.escape, REFUSAL_OPENINGS))})"])
+_REFUSAL = "|".join([*map(re.escape, REFUSALS), _OPENING, _OPENING_ZH])
 
 PLACEHOLDERS = frozenset({
     "noinput", "no input", "nooutput", "no output", "n/a", "undefined", "todo", "tbd", "placeholder", "lorem ipsum",
@@ -166,8 +148,8 @@ _SPECIAL = {
     ),
     "response.refusal": (
         "0 or 1",
-        f"whether the first {_REFUSAL_REACH} characters hold a refusal phrase ({'; '.join(REFUSALS)}) or the answer "
-        f"begins with one ({'; '.join(REFUSAL_OPENINGS)})",
+        f"whether the first {_REFUSAL_REACH} characters hold a phrase of refusal ({'; '.join(REFUSALS)}) or the answer "
+        "begins by saying that it cannot do a service (`sorry, I can't generate ...`)",
     ),
     "response.placeholder": (
         "0 or 1",
