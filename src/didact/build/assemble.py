@@ -1,0 +1,218 @@
+"""Assemble: mixes as ordered rows, and the shards that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+from numpy.typing import NDArray
+
+from didact.build.count import Counts
+from didact.build.hold_out import HeldOut
+from didact.build.rows import Rows
+from didact.build.shard_files import SHARD_BYTES, Context, Gather, ShardTask, message_keys
+from didact.curate.mix import Supply, draw, interleave, plan_amounts
+from didact.curate.order import I64
+from didact.curate.split import SPLITS
+from didact.errors import ImpossibleMix
+from didact.recipe.load import Recipe
+from didact.recipe.mixes import Mix, Portion, Purpose
+from didact.store.manifest import Amounts, MixEntry, MixSource
+
+_SUITS: dict[Purpose, frozenset[str]] = {
+    "pretrain": frozenset({"qa", "task", "chat", "preference", "text"}),
+    "finetune": frozenset({"qa", "task", "chat", "preference"}),
+    "preference": frozenset({"preference"}),
+}
+"""Kinds of record that can serve a purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class MixedRows:
+    """One mix: the rows of each split in training order, the epoch of each, and its entry in the manifest."""
+
+    name: str
+    purpose: Purpose
+    rows: dict[str, I64]
+    epochs: dict[str, NDArray[np.int32]]
+    entry: MixEntry
+
+
+def wanted_mixes(recipe: Recipe, rows: Rows, train: NDArray[np.bool_]) -> dict[str, tuple[Purpose, Mix]]:
+    """The recipe's mixes; without any, one of every source with training rows once for each purpose its kinds suit."""
+    if recipe.mixes:
+        return {name: (recipe.purpose(name), mix) for name, mix in sorted(recipe.mixes.items())}
+    codes = rows.column("kind_code")
+    kinds = {
+        name: {KIND_CODES[code] for code in np.unique(codes[train & (rows.source == place)]).astype(int).tolist()}
+        for place, name in enumerate(rows.sources)
+    }
+    spoken = {name: Portion(epochs=1.0) for name in rows.sources if kinds[name] - {"text"}}
+    plain = {name: Portion(epochs=1.0) for name in rows.sources if "text" in kinds[name]}
+    default: dict[str, tuple[Purpose, Mix]] = {}
+    if spoken:
+        default["finetune"] = ("finetune", Mix(sources=spoken))
+    if plain:
+        default["pretrain"] = ("pretrain", Mix(sources=plain))
+    return default
+
+
+def usable(rows: Rows, purpose: Purpose) -> NDArray[np.bool_]:
+    """Rows whose kind suits a purpose."""
+    kinds = rows.column("kind_code")
+    return np.isin(kinds, [code for code, kind in enumerate(KIND_CODES) if kind in _SUITS[purpose]])
+
+
+KIND_CODES = ("qa", "task", "chat", "preference", "text")
+"""What the side column `kind_code` counts."""
+
+
+def mix_rows(
+    name: str, purpose: Purpose, mix: Mix, rows: Rows, held: HeldOut, counts: Counts | None, seed: int
+) -> MixedRows:
+    """Draw and order a mix's training rows, and collect its held-out ones.
+
+    Raises ImpossibleMix when the sources cannot supply it.
+    """
+    fits = usable(rows, purpose)
+    members = {source: rows.sources.index(source) for source in mix.sources}
+    train = {
+        source: np.flatnonzero(fits & (held.split == 0) & (rows.source == code)) for source, code in members.items()
+    }
+    _refuse_unsuited(name, purpose, train, rows)
+    supplies = {source: Supply(rows.ids[own], _sizes(mix, own, counts)) for source, own in train.items()}
+    amounts = plan_amounts(name, mix, supplies)
+    drawn = {source: draw(source, supplies[source], amounts[source], f"{seed}:{name}") for source in supplies}
+    names = list(drawn)
+    source_of, place = interleave([supplies[source].sizes[drawn[source].rows] for source in names])
+    ordered = np.empty(len(place), np.int64)
+    epochs = np.empty(len(place), np.int32)
+    for code, source in enumerate(names):
+        mine = source_of == code
+        ordered[mine] = train[source][drawn[source].rows[place[mine]]]
+        epochs[mine] = drawn[source].epochs[place[mine]]
+    by_split = {"train": ordered} | {
+        label: _held_out(held, code, fits, list(members.values()), rows)
+        for code, label in ((1, "validation"), (2, "test"))
+    }
+    all_epochs = {
+        label: epochs if label == "train" else np.zeros(len(chosen), np.int32) for label, chosen in by_split.items()
+    }
+    entry = _entry(purpose, mix, by_split, train, amounts, rows, counts)
+    return MixedRows(name, purpose, by_split, all_epochs, entry)
+
+
+def _refuse_unsuited(name: str, purpose: Purpose, train: dict[str, I64], rows: Rows) -> None:
+    for source, own in train.items():
+        if not len(own):
+            kinds = sorted({kind for chunk in rows.chunks if chunk.source == source for kind in chunk.marker["kinds"]})
+            raise ImpossibleMix(
+                f"mixes.{name}: source '{source}' has no training record for the purpose '{purpose}' "
+                f"(its kinds: {', '.join(kinds) or 'none'}); remove it from the mix or loosen its filters"
+            )
+
+
+def _sizes(mix: Mix, own: I64, counts: Counts | None) -> I64:
+    if mix.unit == "records" or counts is None:
+        return np.ones(len(own), np.int64)
+    return (counts.tokens if mix.unit == "tokens" else counts.trained)[own]
+
+
+def _held_out(held: HeldOut, split: int, fits: NDArray[np.bool_], members: list[int], rows: Rows) -> I64:
+    return np.flatnonzero(fits & (held.split == split) & np.isin(rows.source, members))
+
+
+def _entry(
+    purpose: Purpose,
+    mix: Mix,
+    by_split: dict[str, I64],
+    train: dict[str, I64],
+    amounts: dict[str, int],
+    rows: Rows,
+    counts: Counts | None,
+) -> MixEntry:
+    ordered = by_split["train"]
+    source = rows.source[ordered]
+    achieved = {name: _amounts(ordered[source == rows.sources.index(name)], counts) for name in train}
+    unit_of = {name: getattr(amount, mix.unit) or 0 for name, amount in achieved.items()}
+    total = sum(unit_of.values()) or 1
+    sources = {}
+    for name, own in train.items():
+        used = ordered[source == rows.sources.index(name)]
+        sources[name] = MixSource(
+            planned=amounts[name],
+            achieved=achieved[name],
+            share=unit_of[name] / total,
+            epochs=len(used) / len(own),
+            unique_share=len(np.unique(used)) / len(own),
+        )
+    return MixEntry(
+        purpose=purpose, unit=mix.unit, sources=sources, rows={label: len(chosen) for label, chosen in by_split.items()}
+    )
+
+
+def _amounts(rows: I64, counts: Counts | None) -> Amounts:
+    if counts is None:
+        return Amounts(records=len(rows))
+    return Amounts(
+        records=len(rows), tokens=int(counts.tokens[rows].sum()), trained_tokens=int(counts.trained[rows].sum())
+    )
+
+
+def logical_digest(mixes: list[MixedRows], rows: Rows) -> str:
+    """Hash of the ordered logical rows of every mix and split:
+    content key and epoch, in order; independent of any library's bytes.
+    """
+    keys = rows.keys("content")
+    state = xxhash.xxh3_128()
+    for mixed in mixes:
+        for split in SPLITS:
+            state.update(f"{mixed.name}/{split}/{len(mixed.rows[split])}\n".encode())
+            state.update(np.ascontiguousarray(keys[mixed.rows[split]]).astype("<u8").tobytes())
+            state.update(mixed.epochs[split].astype("<i4").tobytes())
+    return state.hexdigest()
+
+
+def shard_tasks(folder: Path, mixes: list[MixedRows], rows: Rows, context: Context) -> Iterator[ShardTask]:
+    """The shards of every mix and split, about SHARD_BYTES of text each, numbered in training order."""
+    sizes = rows.column("whole.bytes")
+    optional = _optional_keys(rows)
+    for mixed in mixes:
+        for split in SPLITS:
+            chosen = mixed.rows[split]
+            count = max(1, -(-int(sizes[chosen].sum()) // SHARD_BYTES)) if len(chosen) else 0
+            for number, part in enumerate(np.array_split(np.arange(len(chosen)), count) if count else []):
+                name = f"data/{mixed.name}/{split}-{number:05d}-of-{count:05d}.parquet"
+                yield ShardTask(
+                    folder,
+                    name,
+                    mixed.purpose,
+                    optional,
+                    gather(rows, chosen[part]),
+                    mixed.epochs[split][part],
+                    context,
+                )
+
+
+def gather(rows: Rows, chosen: I64) -> Gather:
+    """Some rows of the build, to be read from the chunks that hold them."""
+    chunk, inside = rows.locate(chosen)
+    used, local = np.unique(chunk, return_inverse=True)
+    return Gather(tuple(rows.chunks[index] for index in used), local.astype(np.int64), inside)
+
+
+def _optional_keys(rows: Rows) -> tuple[str, ...]:
+    found = {key for chunk in rows.chunks for key in chunk.marker["message_keys"]}
+    return tuple(sorted(found))
+
+
+def marks_of(table: pa.Table) -> dict[str, list[str]]:
+    """What a chunk's marker says of its records for later: kinds, and optional message keys in use."""
+    return {
+        "kinds": sorted(set(table["kind"].to_pylist())),
+        "message_keys": sorted(message_keys(table["skeleton"])) if table.num_rows else [],
+    }

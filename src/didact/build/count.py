@@ -1,0 +1,117 @@
+"""Count: the tokenizer, trained on the training split, and the tokens of every training row under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from didact.build.rows import ChunkResult, Rows
+from didact.build.shard_files import dialogue, plain_text, tools_json
+from didact.curate.order import I64, keyed_order
+from didact.durable import atomic_dir
+from didact.engine.base import Engine
+from didact.recipe.load import Recipe
+from didact.recipe.mixes import Purpose
+from didact.recipe.tokenizing import TokenizerSettings
+from didact.records import Header
+from didact.records.table import from_table, texts_column
+from didact.render.renderer import renderer_of
+from didact.render.template import template
+from didact.render.tokenizer import Tokenizer, train_tokenizer
+
+
+def ready_tokenizer(
+    rows: Rows, train: I64, recipe: Recipe, settings: TokenizerSettings, folder: Path, base: Path
+) -> Tokenizer:
+    """The recipe's tokenizer: an existing file, the one an earlier try of this build trained, or a new one.
+
+    It learns from a keyed sample of the training split, before mixing; rows that every mix leaves out take part.
+    """
+    if not folder.exists():
+        if settings.file is not None:
+            found = Tokenizer.load(base / settings.file, template(settings.template))
+        else:
+            found = train_tokenizer(_sample(rows, train, settings.sample_bytes, f"{recipe.seed}"), settings)
+        with atomic_dir(folder) as aside:
+            found.save(aside)
+    return Tokenizer.load(folder)
+
+
+def _sample(rows: Rows, train: I64, size: int, key: str) -> Iterator[str]:
+    """Texts of keyed training rows until `size` bytes are reached, in canonical order."""
+    order = train[keyed_order(rows.ids[train], key, "tokenizer")]
+    reached = np.cumsum(rows.column("whole.bytes")[order])
+    chosen = np.sort(order[: int(np.searchsorted(reached, size)) + 1])
+    for chunk, _, inside in rows.by_chunk(chosen):
+        table = chunk.table("records").take(pa.array(inside))
+        yield from texts_column(table["segments"].combine_chunks()).to_pylist()
+
+
+@dataclass(frozen=True, slots=True)
+class CountTask:
+    """Rows of one chunk to count for one purpose."""
+
+    chunk: ChunkResult
+    inside: I64
+    places: I64
+    purpose: Purpose
+    headers: dict[str, Header]
+    tokenizer: Path
+
+
+def count_chunk(task: CountTask) -> tuple[I64, I64]:
+    """Tokens and trained tokens of the task's rows, as the renderer will lay them out."""
+    tokenizer = _loaded(task.tokenizer)
+    records = list(from_table(task.chunk.table("records").take(pa.array(task.inside))))
+    renderer = renderer_of(tokenizer)
+    if task.purpose == "pretrain":
+        tokens = np.diff(renderer.render_texts([plain_text(record, task.headers) for record in records]).bounds)
+        # The mark that begins a document is the only token nothing predicts.
+        return tokens, tokens - 1
+    lengths = renderer.lengths(
+        [dialogue(record, task.headers) for record in records], [tools_json(record) for record in records]
+    )
+    return lengths.tokens.astype(np.int64), lengths.trained.astype(np.int64)
+
+
+_TOKENIZERS: dict[Path, Tokenizer] = {}
+"""Tokenizers this worker has loaded; loading one costs as much as counting a thousand records."""
+
+
+def _loaded(path: Path) -> Tokenizer:
+    if path not in _TOKENIZERS:
+        _TOKENIZERS[path] = Tokenizer.load(path)
+    return _TOKENIZERS[path]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Tokens and trained tokens of every row for one purpose; 0 for rows that were not counted."""
+
+    tokens: I64
+    trained: I64
+
+
+def count_rows(
+    engine: Engine, rows: Rows, wanted: dict[Purpose, NDArray[np.bool_]], headers: dict[str, Header], tokenizer: Path
+) -> dict[Purpose, Counts]:
+    """Count the wanted rows for each purpose."""
+    counts = {purpose: Counts(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)) for purpose in wanted}
+    for task, (tokens, trained) in engine.map(count_chunk, _tasks(rows, wanted, headers, tokenizer)):
+        counts[task.purpose].tokens[task.places] = tokens
+        counts[task.purpose].trained[task.places] = trained
+    return counts
+
+
+def _tasks(
+    rows: Rows, wanted: dict[Purpose, NDArray[np.bool_]], headers: dict[str, Header], tokenizer: Path
+) -> Iterator[CountTask]:
+    for purpose, mask in wanted.items():
+        chosen = np.flatnonzero(mask)
+        for chunk, places, inside in rows.by_chunk(chosen):
+            yield CountTask(chunk, inside, chosen[places], purpose, headers, tokenizer)

@@ -1,0 +1,136 @@
+"""What is kept: filters, exact and near duplicates, as decisions over side columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from didact.build.compare import Comparison
+from didact.build.rows import Rows
+from didact.curate.dedup import exact_duplicates, keep_best
+from didact.curate.filters import bounds_of, decide, signals_of
+from didact.curate.order import I64
+from didact.errors import AccountingError
+from didact.recipe.selection import DedupSettings, FilterRule
+from didact.store.manifest import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Rows that one stage dropped for one reason, with the evidence for each."""
+
+    stage: str
+    reason: str
+    rows: I64
+    evidence: tuple[str, ...]
+
+
+@dataclass
+class Fates:
+    """Which rows are still there, and what became of the others."""
+
+    rows: Rows
+    alive: NDArray[np.bool_]
+    losses: list[Loss] = field(default_factory=list)
+    accounts: list[Account] = field(default_factory=list)
+
+    def drop(self, loss: Loss) -> None:
+        """Drop rows. Raises AccountingError when one of them was dropped before."""
+        if not self.alive[loss.rows].all():
+            raise AccountingError(
+                f"stage '{loss.stage}' dropped a row twice ({loss.reason}); this is a defect of Didact, please report "
+                f"it"
+            )
+        self.alive[loss.rows] = False
+        self.losses.append(loss)
+
+    def close(self, stage: str, before: NDArray[np.bool_]) -> None:
+        """Account for a stage, per source: in = kept + dropped. Raises AccountingError when that does not hold."""
+        sources = self.rows.source
+        for code, name in enumerate(self.rows.sources):
+            own = sources == code
+            dropped: dict[str, int] = {}
+            for loss in self.losses:
+                count = int((sources[loss.rows] == code).sum()) if loss.stage == stage else 0
+                if count:
+                    dropped[loss.reason] = dropped.get(loss.reason, 0) + count
+            account = Account(
+                stage=stage,
+                source=name,
+                rows_in=int((own & before).sum()),
+                kept=int((own & self.alive).sum()),
+                dropped=dropped,
+            )
+            check(account)
+            self.accounts.append(account)
+
+
+def check(account: Account) -> None:
+    """Raise AccountingError unless in = kept + dropped + rejected."""
+    if account.rows_in != account.kept + account.lost:
+        raise AccountingError(
+            f"stage '{account.stage}', source '{account.source}': {account.rows_in} rows in, {account.kept} kept and "
+            f"{account.lost} lost; "
+            "this is a defect of Didact, please report it"
+        )
+
+
+def takes_part(rows: Rows, sources: Sequence[str] | None) -> NDArray[np.bool_]:
+    """Rows whose source is among those named; all when none are."""
+    if sources is None:
+        return np.ones(len(rows), np.bool_)
+    codes = [code for code, name in enumerate(rows.sources) if name in sources]
+    return np.isin(rows.source, codes)
+
+
+def filter_rows(fates: Fates, rules: Sequence[FilterRule]) -> None:
+    """Drop rows outside a bound; the first bound that fails, in the recipe's order, is the reason."""
+    before = fates.alive.copy()
+    rows = fates.rows
+    for code, source in enumerate(rows.sources):
+        bounds = bounds_of(rules, source)
+        own = np.flatnonzero(fates.alive & (rows.source == code))
+        values = {name: rows.column(name)[own] for name in signals_of(bounds)}
+        reasons = decide(values, bounds, len(own))
+        for place, bound in enumerate(bounds):
+            dropped = np.flatnonzero(reasons == place)
+            if len(dropped):
+                evidence = tuple(f"{bound.signal} = {value:.6g}" for value in values[bound.signal][dropped].tolist())
+                fates.drop(Loss("filter", bound.reason, own[dropped], evidence))
+    fates.close("filter", before)
+
+
+def drop_duplicates(fates: Fates, settings: DedupSettings, compare: Comparison | None) -> None:
+    """Drop exact duplicates, then near ones; the evidence names the row that was kept in their place."""
+    before = fates.alive.copy()
+    part = takes_part(fates.rows, settings.sources)
+    keys, ids = fates.rows.keys("content"), fates.rows.keys("id")
+    if settings.exact:
+        rows = np.flatnonzero(fates.alive & part)
+        twins, kept = exact_duplicates(keys[rows])
+        if len(twins):
+            fates.drop(
+                Loss(
+                    "dedup",
+                    "duplicate.exact",
+                    rows[twins],
+                    tuple(f"same content as {_hex(ids[row])}" for row in rows[kept]),
+                )
+            )
+    if settings.minhash is not None and compare is not None:
+        rows = np.flatnonzero(fates.alive & part)
+        pairs = compare.near_duplicates(rows)
+        twins, kept, similarity = keep_best(len(rows), pairs, compare.ranking(rows))
+        if len(twins):
+            evidence = tuple(
+                f"Jaccard {s:.3f} with {_hex(ids[row])}" for row, s in zip(rows[kept], similarity.tolist(), strict=True)
+            )
+            fates.drop(Loss("dedup", "duplicate.near", rows[twins], evidence))
+    fates.close("dedup", before)
+
+
+def _hex(key: NDArray[np.uint64]) -> str:
+    return key.astype("<u8").tobytes().hex()

@@ -1,0 +1,93 @@
+"""Inputs: the files behind every source, and the plan: the hash of all that a version depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from didact.canonical import content_hash
+from didact.recipe.load import Recipe
+from didact.sources.blocks import SourceFile
+from didact.sources.read import plan_source
+
+ALGORITHMS = {
+    "read": 1,
+    "clean": 1,
+    "signals": 1,
+    "shingles": 1,
+    "minhash": 1,
+    "split": 1,
+    "mix": 1,
+    "tokenizer": 1,
+    "layout": 1,
+}
+"""Version of each algorithm; raised when a change of code changes what it yields, so that old results are not
+reused.
+"""
+
+_DATA_SECTIONS = ("name", "seed", "sources", "clean", "filters", "dedup", "split", "tokenizer", "mixes")
+_LIBRARIES = ("ftfy", "phonenumbers", "python-stdnum")
+"""Libraries whose tables decide what cleaning does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The files of every source, and the plan they and the recipe make."""
+
+    files: dict[str, list[SourceFile]]
+    plan: str
+
+    @property
+    def digests(self) -> dict[str, dict[str, str]]:
+        """SHA-256 of every file, by source and relative path."""
+        return {source: {file.relative: file.sha256 for file in files} for source, files in self.files.items()}
+
+    @property
+    def total_bytes(self) -> int:
+        """Size of all inputs as stored."""
+        return sum(file.path.stat().st_size for files in self.files.values() for file in files)
+
+    def formats(self, source: str) -> list[str]:
+        """Adapters that read a source."""
+        return sorted({file.format for file in self.files[source]})
+
+
+def resolve_inputs(recipe: Recipe, base: Path) -> Inputs:
+    """Find and hash every input file, sources by name and files by path.
+
+    Raises InputMissing for a path that is not there, CallError for a file whose format cannot be told.
+    """
+    files = {name: plan_source(name, recipe.sources[name], base) for name in sorted(recipe.sources)}
+    digests = {name: [[file.relative, file.format, file.sha256] for file in own] for name, own in files.items()}
+    return Inputs(files, content_hash([digests, data_sections(recipe), ALGORITHMS, tables(), _own_file(recipe, base)]))
+
+
+def tables() -> dict[str, str]:
+    """Versions of the tables that decide what cleaning and tokenising do."""
+    return {name: installed(name) for name in _LIBRARIES} | {"unicode": unicodedata.unidata_version}
+
+
+def _own_file(recipe: Recipe, base: Path) -> str | None:
+    """Content of a tokenizer file that the recipe names; its path does not matter."""
+    if recipe.tokenizer is None or recipe.tokenizer.file is None:
+        return None
+    path = base / recipe.tokenizer.file
+    file = path / "tokenizer.json" if path.is_dir() else path
+    return content_hash(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def data_sections(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's data sections with defaults filled in and without paths: what a version depends on, and no more."""
+    sections = recipe.model_dump(mode="json", include=set(_DATA_SECTIONS))
+    for source in sections["sources"].values():
+        del source["path"]
+    if sections["clean"]["pii_salt"]:
+        # The salt protects the hashes and must not be published with them; its own hash still tells versions apart.
+        sections["clean"]["pii_salt"] = hashlib.sha256(sections["clean"]["pii_salt"].encode()).hexdigest()
+    if sections["tokenizer"]:
+        sections["tokenizer"].pop("file", None)
+    return sections

@@ -1,0 +1,136 @@
+"""Losses on file: every dropped and rejected row with its place, its reason and its text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from didact.build.assemble import MixedRows, gather
+from didact.build.decide import Fates, Loss
+from didact.build.per_record import REJECTED, Curated
+from didact.build.rows import Rows
+from didact.build.shard_files import Context, Gather, write_parquet
+from didact.canonical import canonical_json
+from didact.curate.order import I64
+from didact.engine.base import Engine
+from didact.records.table import from_table
+from didact.store.manifest import FileEntry
+
+_PART_ROWS = 10_000
+"""Rows per file: bounds memory while they are written."""
+
+
+def account_unused(fates: Fates, split: NDArray[np.int8], mixes: Sequence[MixedRows]) -> None:
+    """Account for rows that no mix takes; what one mix leaves out and another takes is not lost."""
+    before = fates.alive.copy()
+    used = np.zeros(len(split), np.bool_)
+    for mixed in mixes:
+        for rows in mixed.rows.values():
+            used[rows] = True
+    for place, name in enumerate(("train", "validation", "test")):
+        rows = np.flatnonzero(before & ~used & (split == place))
+        if len(rows):
+            fates.drop(Loss("mix", "mix.unused", rows, (f"in split {name}; no mix takes it",) * len(rows)))
+    fates.close("mix", before)
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedTask:
+    """One file of dropped rows to write."""
+
+    folder: Path
+    name: str
+    rows: Gather
+    stages: list[str]
+    reasons: list[str]
+    evidence: list[str]
+
+
+def write_losses(engine: Engine, folder: Path, fates: Fates, curated: Curated, context: Context) -> list[FileEntry]:
+    """Write dropped/, rejected/, headers/, signals/ and signatures/ of a version."""
+    entries = [entry for _, entry in engine.map(write_dropped, _dropped(folder, fates))]
+    for number, table in enumerate(_rejected(curated)):
+        entries.append(write_parquet(folder, f"rejected/rejected-{number:05d}.parquet", table))
+    if context.headers:
+        ids = sorted(context.headers)
+        contents = (context.headers[one].model_dump(exclude_defaults=True) for one in ids)
+        texts = [canonical_json(content).decode() for content in contents]
+        entries.append(write_parquet(folder, "headers/headers.parquet", pa.table({"id": ids, "header": texts})))
+    return [*entries, *_side_files(folder, fates)]
+
+
+def _dropped(folder: Path, fates: Fates) -> Iterator[DroppedTask]:
+    rows, stages, reasons, evidence = _flattened(fates.losses)
+    for number, start in enumerate(range(0, len(rows), _PART_ROWS)):
+        part = slice(start, start + _PART_ROWS)
+        name = f"dropped/dropped-{number:05d}.parquet"
+        yield DroppedTask(folder, name, gather(fates.rows, rows[part]), stages[part], reasons[part], evidence[part])
+
+
+def write_dropped(task: DroppedTask) -> FileEntry:
+    """Write one file of dropped rows: place, stage, reason, evidence, and the record as it was when it was dropped."""
+    table = task.rows.table()
+    columns = {
+        "id": [value.hex() for value in table["id"].to_pylist()],
+        "source": task.rows.sources(),
+        "path": table["path"].combine_chunks().cast(pa.string()),
+        "index": table["index"],
+        "line": table["line"],
+        "stage": task.stages,
+        "reason": task.reasons,
+        "evidence": task.evidence,
+        "record": [record.canonical().decode() for record in from_table(table)],
+    }
+    return write_parquet(task.folder, task.name, pa.table(columns))
+
+
+def _flattened(losses: Sequence[Loss]) -> tuple[I64, list[str], list[str], list[str]]:
+    """All losses in canonical order of their rows."""
+    rows = np.concatenate([np.zeros(0, np.int64), *(loss.rows for loss in losses)]).astype(np.int64)
+    stages = [loss.stage for loss in losses for _ in loss.rows]
+    reasons = [loss.reason for loss in losses for _ in loss.rows]
+    evidence = [text for loss in losses for text in loss.evidence]
+    order = np.argsort(rows, kind="stable")
+    stages, reasons, evidence = ([values[i] for i in order] for values in (stages, reasons, evidence))
+    return rows[order], stages, reasons, evidence
+
+
+def _rejected(curated: Curated) -> Iterator[pa.Table]:
+    tables = [chunk.table("rejected") for chunk in curated.chunks_in_order] + [
+        pa.Table.from_pylist(curated.unreadable, schema=REJECTED)
+    ]
+    whole = pa.concat_tables(tables).sort_by(
+        [("source", "ascending"), ("path", "ascending"), ("index", "ascending"), ("offset", "ascending")]
+    )
+    for start in range(0, whole.num_rows, _PART_ROWS):
+        yield whole.slice(start, _PART_ROWS)
+
+
+def _side_files(folder: Path, fates: Fates) -> Iterator[FileEntry]:
+    """Signals and signatures of the rows that stayed, for later builds and pictures."""
+    rows: Rows = fates.rows
+    for part, wanted in (("signals", _is_signal), ("signatures", _is_signature)):
+        tables = []
+        for place, whole in enumerate(rows.sides):
+            alive = np.flatnonzero(fates.alive[rows.offsets[place] : rows.offsets[place + 1]])
+            side = whole.take(pa.array(alive))
+            ids = pa.array([value.hex() for value in side["id"].to_pylist()], pa.string())
+            columns = {name: side[name] for name in side.schema.names if wanted(name)}
+            tables.append(pa.table({"id": ids, **columns}))
+        if any(table.num_columns > 1 for table in tables):
+            whole = pa.concat_tables(tables, promote_options="default")
+            yield write_parquet(folder, f"{part}/{part}.parquet", whole, random=part == "signatures")
+
+
+def _is_signal(column: str) -> bool:
+    """Signals are named view.quantity, or as a user registered them with a dot."""
+    return "." in column
+
+
+def _is_signature(column: str) -> bool:
+    return column == "signature"

@@ -1,0 +1,318 @@
+"""The stages that need one record at a time, fused: read, validate, clean, measure, sign.
+One chunk in, three files and a marker out.
+
+`records`: the cleaned records as a table. `side`: what later decisions need, one row per record: content key, keys that
+tie records together, signals, signature and bands. `rejected`: rows that became no record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from didact.build.assemble import KIND_CODES, marks_of
+from didact.build.compare import compared_views, view_of
+from didact.build.decide import check
+from didact.build.inputs import ALGORITHMS, Inputs, tables
+from didact.build.rows import ChunkResult, in_order
+from didact.canonical import content_hash
+from didact.curate.clean import clean_texts
+from didact.curate.filters import bounds_of, signals_of
+from didact.curate.minhash import band_keys, choose_bands, signatures
+from didact.curate.order import U64, mixed
+from didact.curate.signals import measure
+from didact.durable import store_errors, write_with
+from didact.engine.base import Engine
+from didact.engine.chunks import Chunk, chunk_bytes, group_blocks, read_marker, write_marker
+from didact.recipe.cleaning import CleanSettings
+from didact.recipe.load import Recipe
+from didact.recipe.selection import MinHashSettings
+from didact.recipe.sources import Source
+from didact.records import Header
+from didact.records.findings import CODES, Finding
+from didact.records.table import from_table, texts_column, to_table, with_texts_column
+from didact.report.progress import Listener
+from didact.sources.blocks import Block, SourceFile
+from didact.sources.read import BlockRead, Rejected, read_block, source_blocks
+from didact.store.manifest import Account
+from didact.text.fingerprints import fingerprints
+from didact.text.tokens import shingles, token_counts
+from didact.text.views import Segments
+
+REJECTED = pa.schema(
+    [
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("index", pa.int64()),
+        ("line", pa.int64()),
+        ("offset", pa.int64()),
+        ("code", pa.string()),
+        ("pointer", pa.string()),
+        ("message", pa.string()),
+        ("raw", pa.binary()),
+    ]
+)
+"""Columns of rejected rows: place, code, and the row's first bytes as they stand in the file."""
+
+SIGNALS = (
+    "prompt.chars", "prompt.words", "response.chars", "response.words", "response.lines", "response.echo",
+    "response.distinct_word_share", "response.duplicate_line_share", "response.longest_run", "response.refusal",
+    "response.unended", "response.unclosed_fence", "response.placeholder",
+    "whole.bytes", "whole.chars", "whole.alpha_share", "whole.cjk_share",
+)  # fmt: skip
+"""Signals measured on every record; the recipe's filters may add others."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTask:
+    """One chunk and everything its result depends on."""
+
+    chunk: Chunk
+    files: dict[str, SourceFile]
+    source: Source
+    clean: CleanSettings
+    minhash: MinHashSettings | None
+    signals: tuple[str, ...]
+    folder: Path
+    key: str
+
+
+@dataclass
+class Curated:
+    """All chunks of a build, and what reading them found."""
+
+    chunks: list[ChunkResult] = field(default_factory=list)
+    headers: dict[str, Header] = field(default_factory=dict)
+    unreadable: list[dict[str, Any]] = field(default_factory=list)
+    """Rows that could not even be cut out of their file."""
+    accounts: list[Account] = field(default_factory=list)
+    findings: dict[str, dict[str, int]] = field(default_factory=dict)
+    cleaned: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def rejected(self) -> int:
+        """Rows that became no record."""
+        return sum(sum(account.rejected.values()) for account in self.accounts)
+
+    @property
+    def chunks_in_order(self) -> tuple[ChunkResult, ...]:
+        """Chunks in canonical order."""
+        return in_order(self.chunks)
+
+
+def curate_sources(inputs: Inputs, recipe: Recipe, engine: Engine, folder: Path, tell: Listener) -> Curated:
+    """Run every source through the fused stages; chunks whose result is on file are not run again."""
+    with store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    curated = Curated()
+    lost: list[tuple[str, Finding]] = []
+    total, done = inputs.total_bytes, 0
+    for task, marker in engine.map(curate_chunk, _tasks(inputs, recipe, folder, lost)):
+        curated.chunks.append(ChunkResult(task.chunk.source, task.chunk.ordinal, task.key, folder, marker))
+        done += int(marker["rows"])
+        tell.advance(done, None, f"rows of {total / 1e6:,.1f} MB of input")
+    for chunk in curated.chunks:
+        curated.headers |= {one: Header.model_validate(content) for one, content in chunk.marker["headers"].items()}
+    _account(curated, sorted(recipe.sources), lost)
+    return curated
+
+
+def _tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, Finding]]) -> Iterator[ChunkTask]:
+    """The chunks of every source in canonical order. Findings that no chunk carries are put into `lost`."""
+    size = chunk_bytes(inputs.total_bytes)
+    for name, files in inputs.files.items():
+        source = recipe.sources[name]
+        by_path = {file.relative: file for file in files}
+        digests = inputs.digests[name]
+        bounds = bounds_of(recipe.filters, name)
+        measured = tuple(dict.fromkeys((*SIGNALS, *signals_of(bounds))))
+        settings = [
+            source.model_dump(mode="json", exclude={"path"}),
+            recipe.clean.model_dump(mode="json"),
+            _signed(recipe.dedup.minhash),
+            measured,
+            [[file.relative, file.format, file.container] for file in files],
+            ALGORITHMS,
+            tables(),
+        ]
+        for chunk in group_blocks(name, _cut(name, files, source, size, lost), size):
+            key = content_hash([chunk.source, chunk.ordinal, chunk.digest(digests), settings])
+            yield ChunkTask(chunk, by_path, source, recipe.clean, recipe.dedup.minhash, measured, folder, key)
+
+
+def _signed(settings: MinHashSettings | None) -> list[Any] | None:
+    """The settings that a signature and its bands depend on; what is kept is decided later."""
+    return (
+        None
+        if settings is None
+        else [settings.ngram, settings.permutations, settings.threshold, sorted(settings.views)]
+    )
+
+
+def _cut(
+    name: str, files: Sequence[SourceFile], source: Source, size: int, lost: list[tuple[str, Finding]]
+) -> Iterator[Block]:
+    for _, found in source_blocks(files, source, size):
+        if isinstance(found, Block):
+            yield found
+        else:
+            lost.append((name, found))
+
+
+def _account(curated: Curated, sources: Sequence[str], lost: Sequence[tuple[str, Finding]]) -> None:
+    """Rows in = kept + unselected + rejected for every source; and the warnings and changes to count."""
+    for name in sources:
+        chunks = [chunk for chunk in curated.chunks if chunk.source == name]
+        unreadable = [found for source, found in lost if source == name and CODES[found.code].row]
+        rejected = Counter(found.code for found in unreadable)
+        warnings = Counter(found.code for source, found in lost if source == name and not CODES[found.code].row)
+        cleaned: Counter[str] = Counter()
+        for chunk in chunks:
+            rejected.update(chunk.marker["rejected"])
+            warnings.update(chunk.marker["warnings"])
+            cleaned.update(chunk.marker["cleaned"])
+        unselected = sum(chunk.marker["unselected"] for chunk in chunks)
+        account = Account(
+            stage="read",
+            source=name,
+            rows_in=sum(chunk.marker["rows"] for chunk in chunks) + len(unreadable),
+            kept=sum(chunk.rows for chunk in chunks),
+            dropped={"where": unselected} if unselected else {},
+            rejected=dict(sorted(rejected.items())),
+        )
+        check(account)
+        curated.accounts.append(account)
+        curated.unreadable += [_rejected_row(name, Rejected(found)) for found in unreadable]
+        curated.findings[name], curated.cleaned[name] = dict(sorted(warnings.items())), dict(sorted(cleaned.items()))
+
+
+def _rejected_row(source: str, rejected: Rejected) -> dict[str, Any]:
+    found = rejected.finding
+    place = {"source": source, "path": found.path, "index": found.index, "line": found.line, "offset": found.offset}
+    return place | {"code": found.code, "pointer": found.pointer, "message": found.message, "raw": rejected.raw}
+
+
+def curate_chunk(task: ChunkTask) -> dict[str, Any]:
+    """The marker of a chunk's result, which is made unless it is on file already."""
+    marker = read_marker(task.folder, task.key)
+    if marker is not None:
+        return marker
+    reads = [read_block(block, task.files[block.path], task.source) for block in task.chunk.blocks]
+    table = to_table(
+        [record for read in reads for record in read.records], [place for read in reads for place in read.places]
+    )
+    table, keys, cleaned = _cleaned(table, task.clean)
+    files = {"records": table, "side": _side(table, keys, task), "rejected": _rejected(task.chunk.source, reads)}
+    sizes = {
+        f"{task.key}.{part}.arrow": _write(task.folder / f"{task.key}.{part}.arrow", content)
+        for part, content in files.items()
+    }
+    marker = _marker(task, reads, table, cleaned) | {"files": sizes}
+    write_marker(task.folder, task.key, marker)
+    return marker
+
+
+def _marker(task: ChunkTask, reads: Sequence[BlockRead], table: pa.Table, cleaned: dict[str, int]) -> dict[str, Any]:
+    rejected = Counter(one.finding.code for read in reads for one in read.rejected)
+    warnings = Counter(found.code for read in reads for found in read.findings if found.severity == "warning")
+    headers = {one: header.model_dump(exclude_defaults=True) for read in reads for one, header in read.headers.items()}
+    return {
+        "source": task.chunk.source,
+        "rows": sum(read.rows for read in reads),
+        "kept": table.num_rows,
+        "unselected": sum(read.unselected for read in reads),
+        "rejected": dict(sorted(rejected.items())),
+        "warnings": dict(sorted(warnings.items())),
+        "cleaned": cleaned,
+        "headers": headers,
+        **marks_of(table),
+    }
+
+
+def _write(path: Path, table: pa.Table) -> int:
+    """Write a table as an Arrow file, whole or not at all; its size."""
+
+    def write(aside: Path) -> None:
+        with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            # One batch, so that readers get each column as one buffer.
+            writer.write_table(table.combine_chunks())
+
+    write_with(path, write)
+    return path.stat().st_size
+
+
+def _cleaned(table: pa.Table, settings: CleanSettings) -> tuple[pa.Table, list[bytes], dict[str, int]]:
+    """The table with clean texts, the content key of each record, and how many texts each rule changed.
+
+    A record that cleaning left alone is known by its id; one that it changed by the id its new content has.
+    """
+    segments = table["segments"].combine_chunks()
+    texts, report, changed = clean_texts(texts_column(segments), settings)
+    keys = table["id"].to_pylist()
+    if not changed.any():
+        return table, keys, {}
+    place = table.schema.get_field_index("segments")
+    table = table.set_column(place, table.schema.field(place), with_texts_column(segments, texts))
+    lengths = np.diff(segments.offsets.to_numpy())
+    rows = np.unique(np.repeat(np.arange(len(lengths)), lengths)[changed])
+    for row, record in zip(rows.tolist(), from_table(table.take(pa.array(rows))), strict=True):
+        keys[row] = bytes.fromhex(record.content_id())
+    return table, keys, dict(sorted(report.counts.items()))
+
+
+def _side(table: pa.Table, keys: list[bytes], task: ChunkTask) -> pa.Table:
+    segments = Segments.from_arrow(table["segments"].combine_chunks())
+    source = task.chunk.source
+    columns: dict[str, pa.Array] = {
+        "id": table["id"].combine_chunks(),
+        "content": pa.array(keys, pa.binary(16)),
+        "kind_code": pa.array([KIND_CODES.index(kind) for kind in table["kind"].to_pylist()], pa.int8()),
+        "prompt_key": pa.array(_prompt_keys(segments, table["header"].to_pylist())),
+        "response_key": pa.array(fingerprints(segments.view("response")).text),
+        "group_key": pa.array([_key(source, group) for group in table["group"].to_pylist()], pa.uint64()),
+        "task_key": pa.array([_key("", name or source) for name in table["task"].to_pylist()], pa.uint64()),
+    }
+    columns |= {name: pa.array(values) for name, values in measure(segments, task.signals).items()}
+    return pa.table(columns | _signature_columns(segments, task.minhash))
+
+
+def _prompt_keys(segments: Segments, headers: list[str | None]) -> U64:
+    """Hash of each record's prompt, header included and up to white space; 0 where the user says nothing."""
+    view = segments.view("prompt")
+    own = fingerprints(view).text
+    shared = np.array([_key("header", header) for header in headers], np.uint64)
+    return np.where(token_counts(view) > 0, mixed(own ^ shared, 0), np.uint64(0))
+
+
+def _key(source: str, name: str | None) -> int:
+    return 0 if name is None else xxhash.xxh3_64_intdigest(f"{source}\0{name}".encode())
+
+
+def _signature_columns(segments: Segments, settings: MinHashSettings | None) -> dict[str, pa.Array]:
+    """Number of shingles, signature and band keys of each record; none when near-duplicates are not looked for."""
+    if settings is None:
+        return {}
+    view = view_of(segments, compared_views(settings))
+    hashes, offsets = shingles(view, settings.ngram)
+    signed = signatures(hashes, offsets, settings.permutations)
+    bands = choose_bands(settings.threshold, settings.permutations)
+    keyed = band_keys(signed, bands)
+    return {
+        "numbers_key": pa.array(fingerprints(view).numbers),
+        "shingles": pa.array(np.diff(offsets)),
+        "signature": pa.FixedSizeListArray.from_arrays(pa.array(signed.reshape(-1)), settings.permutations),
+        "bands": pa.FixedSizeListArray.from_arrays(pa.array(keyed.reshape(-1)), bands.count),
+    }
+
+
+def _rejected(source: str, reads: Sequence[BlockRead]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [_rejected_row(source, one) for read in reads for one in read.rejected], schema=REJECTED
+    )

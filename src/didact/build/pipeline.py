@@ -1,0 +1,166 @@
+"""Recipe to version: the only place where the stages meet. Its body reads as the data path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from didact.build.assemble import logical_digest, mix_rows, shard_tasks, usable, wanted_mixes
+from didact.build.compare import Comparison
+from didact.build.count import Counts, count_rows, ready_tokenizer
+from didact.build.decide import Fates, drop_duplicates, filter_rows
+from didact.build.hold_out import hold_out
+from didact.build.inputs import Inputs, resolve_inputs
+from didact.build.losses import account_unused, write_losses
+from didact.build.measures import Measures
+from didact.build.per_record import curate_sources
+from didact.build.publish import Made, publish
+from didact.build.rows import Rows, in_order
+from didact.build.shard_files import Context, write_shard
+from didact.canonical import content_hash
+from didact.durable import read_json, remove_asides, write_json
+from didact.engine.base import Engine
+from didact.engine.local import LocalEngine, fitting_workers
+from didact.errors import TooManyRejected
+from didact.recipe.load import Recipe, load_recipe
+from didact.recipe.mixes import Purpose
+from didact.render.tokenizer import Tokenizer
+from didact.report.progress import Listener, Silent
+from didact.store.layout import Store
+from didact.store.version import Version
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every stage of one build needs."""
+
+    recipe: Recipe
+    inputs: Inputs
+    store: Store
+    engine: Engine
+    tell: Listener
+    measures: Measures = field(default_factory=Measures)
+
+    @property
+    def folder(self) -> Path:
+        """The build's work folder."""
+        return self.store.build(self.inputs.plan)
+
+    def stage(self, name: str) -> None:
+        """Say that a stage begins, and measure it."""
+        self.tell.stage(name)
+        self.measures.stage(name)
+
+
+def build(
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    *,
+    store: str | Path | None = None,
+    workers: int | None = None,
+    max_rejected: int | None = None,
+    tell: Listener | None = None,
+) -> Version:
+    """Build the version a recipe describes, or find it when it is built already.
+
+    The result does not depend on `workers` or on having been killed and started again.
+    Raises CallError for a recipe that cannot be meant, DataError when the data cannot do what is asked, StoreError
+    when the disk refuses.
+    """
+    loaded, base = load_recipe(recipe)
+    place = Store(Path(store) if store is not None else base / loaded.store)
+    listener = tell if tell is not None else Silent()
+    listener.stage("inputs")
+    inputs = resolve_inputs(loaded, base)
+    done = _built(place, loaded, inputs)
+    if done is not None:
+        listener.note(f"{loaded.name}@{done.manifest.version}: already built from these inputs and settings")
+        return done
+    with LocalEngine(workers or fitting_workers(inputs.total_bytes)) as engine:
+        job = _Job(loaded, inputs, place, engine, listener)
+        version = _run(job, base, max_rejected)
+    # Written when the workers are gone: only then does the system tell how much memory they needed.
+    write_json(job.folder / "build.json", {"version": version.manifest.version, **job.measures.report()})
+    return version
+
+
+def _built(store: Store, recipe: Recipe, inputs: Inputs) -> Version | None:
+    """The version an earlier build made of the same plan."""
+    record = store.build(inputs.plan) / "build.json"
+    if not record.exists():
+        return None
+    path = store.version(recipe.name, read_json(record)["version"])
+    if not (path / "manifest.json").exists():
+        return None
+    store.set_ref(recipe.name, "latest", path.name)
+    return Version.open(path)
+
+
+def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
+    recipe = job.recipe
+    remove_asides(job.folder)
+
+    job.stage("read, clean, measure")
+    curated = curate_sources(job.inputs, recipe, job.engine, job.store.chunks, job.tell)
+    if max_rejected is not None and curated.rejected > max_rejected:
+        raise TooManyRejected(
+            f"{curated.rejected} rows were rejected, --max-rejected allows {max_rejected}; see `didact validate`"
+        )
+    rows = Rows(in_order(curated.chunks), tuple(sorted(recipe.sources)))
+    fates = Fates(rows, np.ones(len(rows), np.bool_), accounts=list(curated.accounts))
+
+    job.stage("filter")
+    filter_rows(fates, recipe.filters)
+
+    job.stage("deduplicate")
+    compare = Comparison(rows, recipe.dedup.minhash) if recipe.dedup.minhash else None
+    drop_duplicates(fates, recipe.dedup, compare)
+
+    job.stage("split")
+    held = hold_out(rows, fates.alive, recipe)
+
+    job.stage("tokenizer and counts")
+    wanted = wanted_mixes(recipe, rows, held.split == 0)
+    tokenizer, counts = _counted(
+        job, base, rows, held.split == 0, {purpose for purpose, _ in wanted.values()}, curated.headers
+    )
+
+    job.stage("mix")
+    mixes = [
+        mix_rows(name, purpose, mix, rows, held, counts.get(purpose), recipe.seed)
+        for name, (purpose, mix) in wanted.items()
+    ]
+    account_unused(fates, held.split, mixes)
+
+    job.stage("shards")
+    digest = logical_digest(mixes, rows)
+    version = content_hash([job.inputs.plan, digest])[:12]
+    folder = job.folder / version
+    context = Context(
+        curated.headers, {name: source.license for name, source in recipe.sources.items()}, job.inputs.digests
+    )
+    files = [entry for _, entry in job.engine.map(write_shard, shard_tasks(folder, mixes, rows, context))]
+    files += write_losses(job.engine, folder, fates, curated, context)
+    made = Made(fates, held, mixes, files, curated, tokenizer, job.folder / "tokenizer")
+    return publish(job.store, folder, recipe, job.inputs, version, digest, made)
+
+
+def _counted(
+    job: _Job,
+    base: Path,
+    rows: Rows,
+    train: np.ndarray[Any, np.dtype[np.bool_]],
+    purposes: set[Purpose],
+    headers: dict[str, Any],
+) -> tuple[Tokenizer | None, dict[Purpose, Counts]]:
+    """The tokenizer and the tokens of the training rows; nothing when the recipe says `tokenizer: null`."""
+    settings = job.recipe.tokenizer
+    if settings is None:
+        return None, {}
+    folder = job.folder / "tokenizer"
+    tokenizer = ready_tokenizer(rows, np.flatnonzero(train), job.recipe, settings, folder, base)
+    wanted = {purpose: train & usable(rows, purpose) for purpose in sorted(purposes)}
+    return tokenizer, count_rows(job.engine, rows, wanted, headers, folder)

@@ -1,0 +1,161 @@
+"""Publish: the last files of a version, its manifest after all of them, its name, and the ref that points to it."""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import pyarrow as pa
+import tokenizers
+
+from didact import __version__
+from didact.build.assemble import MixedRows
+from didact.build.decide import Fates, check
+from didact.build.hold_out import HeldOut
+from didact.build.inputs import Inputs, data_sections
+from didact.build.per_record import Curated
+from didact.durable import sha256_file, store_errors, sync_folder, write_atomic, write_json
+from didact.errors import AccountingError
+from didact.recipe.load import Recipe
+from didact.render.tokenizer import Tokenizer
+from didact.store.card import card
+from didact.store.layout import Store
+from didact.store.manifest import FileEntry, Manifest, SourceEntry
+from didact.store.version import MANIFEST, Version
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the stages of a build made, for the manifest."""
+
+    fates: Fates
+    held: HeldOut
+    mixes: Sequence[MixedRows]
+    files: list[FileEntry]
+    curated: Curated
+    tokenizer: Tokenizer | None
+    tokenizer_folder: Path
+
+
+def publish(
+    store: Store, folder: Path, recipe: Recipe, inputs: Inputs, version: str, digest: str, made: Made
+) -> Version:
+    """Complete the version's folder, then give it its place in the store and let `latest` name it.
+
+    The manifest is the last file written; the folder gets its final name after that.
+    """
+    files = list(made.files)
+    _check_accounting(made.fates, made.held)
+    if made.tokenizer is not None:
+        files += _copied(made.tokenizer_folder, folder, "tokenizer")
+    manifest = Manifest(
+        name=recipe.name,
+        version=version,
+        digest=digest,
+        plan=inputs.plan,
+        parent=_parent(store, recipe.name, version),
+        sources={
+            name: SourceEntry(
+                files=inputs.digests[name], format=inputs.formats(name), license=recipe.sources[name].license
+            )
+            for name in sorted(recipe.sources)
+        },
+        accounting=made.fates.accounts,
+        findings=made.curated.findings,
+        cleaned=made.curated.cleaned,
+        splits=made.held.entries,
+        leak_check=made.held.leak_check,
+        mixes={mixed.name: mixed.entry for mixed in made.mixes},
+        licenses=_licenses(recipe),
+        tokenizer=made.tokenizer.digest if made.tokenizer is not None else None,
+        recipe=data_sections(recipe),
+        created_by=created_by(),
+        files=[],
+    )
+    write_atomic(folder / "README.md", card(manifest).encode())
+    readme = FileEntry(
+        path="README.md", sha256=sha256_file(folder / "README.md"), bytes=(folder / "README.md").stat().st_size, rows=0
+    )
+    manifest.files = sorted([*files, readme], key=lambda file: file.path)
+    _remove_unlisted(folder, {file.path for file in manifest.files})
+    write_json(folder / MANIFEST, manifest.model_dump(by_alias=True))
+    return _placed(store, folder, recipe.name, version)
+
+
+def _placed(store: Store, folder: Path, name: str, version: str) -> Version:
+    final = store.version(name, version)
+    with store_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if (final / MANIFEST).exists():
+            # The same plan and rows were published before, perhaps by a build that ran at the same time.
+            shutil.rmtree(folder)
+        else:
+            folder.rename(final)
+            sync_folder(final.parent)
+    store.set_ref(name, "latest", version)
+    return Version.open(final)
+
+
+def _check_accounting(fates: Fates, held: HeldOut) -> None:
+    """Every stage takes in what the one before kept, and the last keeps what is in the shards."""
+    kept: dict[str, int] = {}
+    for account in fates.accounts:
+        check(account)
+        if account.rows_in != kept.get(account.source, account.rows_in):
+            raise AccountingError(
+                f"stage '{account.stage}' took in {account.rows_in} rows of '{account.source}', the stage before kept "
+                f"{kept[account.source]}"
+            )
+        kept[account.source] = account.kept
+    if sum(kept.values()) != int(fates.alive.sum()) or (held.split[fates.alive] < 0).any():
+        raise AccountingError(
+            "the rows that stayed are not the rows that were split; this is a defect of Didact, please report it"
+        )
+
+
+def _copied(source: Path, folder: Path, name: str) -> list[FileEntry]:
+    entries = []
+    for path in sorted(source.iterdir()):
+        target = folder / name / path.name
+        write_atomic(target, path.read_bytes())
+        entries.append(
+            FileEntry(path=f"{name}/{path.name}", sha256=sha256_file(target), bytes=target.stat().st_size, rows=0)
+        )
+    return entries
+
+
+def _remove_unlisted(folder: Path, listed: set[str]) -> None:
+    """Delete what a killed try of this build left behind."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and str(path.relative_to(folder)) not in listed:
+            path.unlink()
+
+
+def _parent(store: Store, name: str, version: str) -> str | None:
+    latest = store.ref(name, "latest")
+    return latest if latest != version else None
+
+
+def _licenses(recipe: Recipe) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, source in sorted(recipe.sources.items()):
+        found.setdefault(source.license or "unknown", []).append(name)
+    return found
+
+
+def created_by() -> dict[str, Any]:
+    """Versions of everything that shapes the bytes of a version."""
+    return {
+        "didact": __version__,
+        "numba": numba.__version__,
+        "numpy": np.__version__,
+        "pyarrow": pa.__version__,
+        "tokenizers": tokenizers.__version__,
+        "unicode": unicodedata.unidata_version,
+    }

@@ -1,0 +1,147 @@
+"""All kept rows of a build as arrays: the side columns of its chunks, one after the other, in canonical order.
+
+Canonical order is: sources by name, files by path, rows by place in the file. It does not depend on how many workers
+there were, on which chunk came back first, or on the order in which files were listed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from didact.curate.order import I64, U64
+from didact.text.views import Segments
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """Where one chunk's results are, and what its marker says."""
+
+    source: str
+    ordinal: int
+    key: str
+    folder: Path
+    marker: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """Rows kept in the chunk."""
+        return int(self.marker["kept"])
+
+    def table(self, part: str) -> pa.Table:
+        """The chunk's `records`, `side` or `rejected` table, mapped from disk."""
+        with pa.memory_map(str(self.folder / f"{self.key}.{part}.arrow")) as source:
+            return pa.ipc.open_file(source).read_all()
+
+    def segments(self, inside: I64) -> Segments:
+        """The texts of some of the chunk's rows, opened for kernels; those of all rows without copying."""
+        column = self.table("records")["segments"].combine_chunks()
+        return Segments.from_arrow(column if len(inside) == self.rows else column.take(pa.array(inside)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The kept rows of a build. Every array has one entry per row, in canonical order."""
+
+    chunks: tuple[ChunkResult, ...]
+    sources: tuple[str, ...]
+
+    @cached_property
+    def offsets(self) -> I64:
+        """Row at which each chunk begins, and the number of rows at the end."""
+        return np.concatenate([[0], np.cumsum([chunk.rows for chunk in self.chunks])]).astype(np.int64)
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    @cached_property
+    def sides(self) -> tuple[pa.Table, ...]:
+        """The side columns of each chunk, mapped from disk."""
+        return tuple(chunk.table("side") for chunk in self.chunks)
+
+    @cached_property
+    def source(self) -> NDArray[np.int32]:
+        """Index of each row's source."""
+        place = {name: i for i, name in enumerate(self.sources)}
+        return np.repeat(np.array([place[chunk.source] for chunk in self.chunks], np.int32), np.diff(self.offsets))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A numeric side column of all rows; not a number where a chunk did not measure it, since only some sources
+        need it.
+        """
+        parts = [_numbers(side, name) for side in self.sides]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def matrix(self, name: str) -> U64:
+        """A side column of fixed-size lists of 64-bit words, as (rows, list size)."""
+        parts = [side.column(name).combine_chunks() for side in self.sides]
+        return (
+            np.concatenate([part.flatten().to_numpy().reshape(len(part), -1) for part in parts])
+            if parts
+            else np.zeros((0, 0), np.uint64)
+        )
+
+    def keys(self, name: str) -> U64:
+        """A 16-byte side column as (rows, 2) 64-bit words."""
+        parts = [np.frombuffer(fixed_bytes(side.column(name)), dtype="<u8").reshape(-1, 2) for side in self.sides]
+        return np.concatenate(parts) if parts else np.zeros((0, 2), np.uint64)
+
+    @cached_property
+    def ids(self) -> U64:
+        """Low 64 bits of each row's content key, the source of keyed orders."""
+        return np.ascontiguousarray(self.keys("content")[:, 0])
+
+    def locate(self, rows: I64) -> tuple[I64, I64]:
+        """Chunk and row within the chunk of each row."""
+        chunk = np.searchsorted(self.offsets, rows, side="right") - 1
+        return chunk.astype(np.int64), rows - self.offsets[chunk]
+
+    def by_chunk(self, rows: I64) -> Iterator[tuple[ChunkResult, I64, I64]]:
+        """For each chunk that holds some of the rows: the chunk, the places in `rows`, the rows within the chunk."""
+        chunk, inside = self.locate(rows)
+        for index in np.unique(chunk):
+            places = np.flatnonzero(chunk == index)
+            yield self.chunks[index], places, inside[places]
+
+    def sets(self, rows: I64, make: Callable[[Segments], tuple[U64, I64]]) -> tuple[U64, I64]:
+        """Variable-length values of some rows, made chunk by chunk from their texts;
+        as values and offsets in the order of `rows`.
+
+        rows must ascend.
+        """
+        values: list[U64] = []
+        lengths: list[I64] = []
+        for chunk, _, inside in self.by_chunk(rows):
+            got, offsets = make(chunk.segments(inside))
+            values.append(got)
+            lengths.append(np.diff(offsets))
+        if not values:
+            return np.zeros(0, np.uint64), np.zeros(1, np.int64)
+        return np.concatenate(values), np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+
+
+def _numbers(side: pa.Table, name: str) -> NDArray[Any]:
+    if name not in side.schema.names:
+        return np.full(side.num_rows, np.nan, np.float32)
+    numbers: NDArray[Any] = side.column(name).combine_chunks().to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def fixed_bytes(column: pa.ChunkedArray) -> bytes:
+    """The bytes of a fixed-size binary column, without its validity."""
+    array = column.combine_chunks()
+    width = array.type.byte_width
+    buffer = array.buffers()[1]
+    return buffer[array.offset * width : (array.offset + len(array)) * width].to_pybytes()
+
+
+def in_order(results: Sequence[ChunkResult]) -> tuple[ChunkResult, ...]:
+    """Chunk results in canonical order."""
+    return tuple(sorted(results, key=lambda result: (result.source, result.ordinal)))

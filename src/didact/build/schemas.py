@@ -1,0 +1,49 @@
+"""The published JSON Schemas, generated from the models: records by kind, header, recipe, manifest.
+
+`python -m didact.build.schemas DIR` writes them; a test compares the committed files with the models.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from didact.durable import write_json
+from didact.recipe.load import Recipe
+from didact.records import KINDS, Header
+from didact.store.manifest import Manifest
+
+SCHEMA_VERSION = 1
+"""Counts incompatible changes of the published schemas; part of every `$id`."""
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def published() -> dict[str, dict[str, Any]]:
+    """Every published schema by name, each a JSON Schema 2020-12 with a versioned `$id`."""
+    models: dict[str, type[BaseModel]] = {**KINDS, "header": Header, "recipe": Recipe, "manifest": Manifest}
+    return {name: _schema(name, model) for name, model in models.items()}
+
+
+def _schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    content = model.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": _DIALECT, "$id": f"urn:didact:schema:{SCHEMA_VERSION}:{name}", **content}
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write one file per schema, sorted keys, so that a change of a model is a readable diff."""
+    paths = []
+    for name, content in published().items():
+        path = folder / f"{name}.schema.json"
+        write_json(path, orjson.loads(orjson.dumps(content)))
+        paths.append(path)
+    return paths
+
+
+if __name__ == "__main__":
+    for written in write_schemas(Path(sys.argv[1])):
+        sys.stdout.write(f"{written}\n")

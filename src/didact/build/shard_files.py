@@ -1,0 +1,198 @@
+"""Shard files: gather rows from the chunks in training order and write them as Parquet, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from didact.build.rows import ChunkResult
+from didact.curate.order import I64
+from didact.durable import sha256_file, write_with
+from didact.recipe.mixes import Purpose
+from didact.records import Chat, Header, Preference, Record, Turn
+from didact.records.table import concat, from_table
+from didact.render.dialogue import dialogue_text
+from didact.store.manifest import FileEntry
+
+_ROW = pa.struct(
+    [
+        pa.field("path", pa.string()),
+        pa.field("index", pa.int64()),
+        pa.field("line", pa.int64()),
+        pa.field("digest", pa.string()),
+    ]
+)
+_OPTIONAL = {"weight": pa.float32(), "name": pa.string(), "tool_calls": pa.string(), "tool_call_id": pa.string()}
+_LABELS = ("kind", "group", "task", "language")
+
+SHARD_BYTES = 64_000_000
+"""Text per shard file: large enough to read fast, small enough to hold in memory and to send."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Rows of chunks in a wanted order: for each, which of the chunks and which row in it."""
+
+    chunks: tuple[ChunkResult, ...]
+    chunk: I64
+    inside: I64
+
+    def table(self) -> pa.Table:
+        """The rows' records in the wanted order."""
+        parts, places = [], []
+        for index in np.unique(self.chunk):
+            where = np.flatnonzero(self.chunk == index)
+            # Ascending rows first: a take in file order touches every mapped page once.
+            where = where[np.argsort(self.inside[where], kind="stable")]
+            parts.append(self.chunks[index].table("records").take(pa.array(self.inside[where])))
+            places.append(where)
+        if not parts:
+            return concat([])
+        back = np.argsort(np.concatenate(places), kind="stable")
+        return concat(parts).take(pa.array(back))
+
+    def sources(self) -> list[str]:
+        """Source of each row."""
+        return [self.chunks[index].source for index in self.chunk.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What shards need besides the chunks: headers by id, licence by source, digest of each input file."""
+
+    headers: dict[str, Header]
+    licenses: dict[str, str | None]
+    digests: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """One shard to write."""
+
+    folder: Path
+    name: str
+    purpose: Purpose
+    optional: tuple[str, ...]
+    """Optional keys of a message that some row of the mix has; all shards of a mix have the same columns."""
+    rows: Gather
+    epochs: NDArray[np.int32]
+    context: Context
+
+
+def write_shard(task: ShardTask) -> FileEntry:
+    """Write one shard and tell its hash, size and rows."""
+    table = task.rows.table()
+    records = _named(table, task.rows.sources(), task.context)
+    columns = _labels(table, task.rows.sources(), task.context)
+    columns["epoch"] = pa.array(task.epochs, pa.int32())
+    columns |= _PURPOSES[task.purpose](records, task)
+    columns["record"] = pa.array([record.canonical().decode() for record in records], pa.string())
+    return write_parquet(task.folder, task.name, pa.table(columns))
+
+
+def write_parquet(folder: Path, name: str, table: pa.Table, random: bool = False) -> FileEntry:
+    """A table as one Parquet file of a version: zstd, row groups of 10,000 rows, whole or not at all.
+
+    random: the values are hashes, which neither a dictionary nor a compressor makes smaller.
+    """
+    path = folder / name
+    packing = {"compression": "none", "use_dictionary": False} if random else {"compression": "zstd"}
+    write_with(path, lambda aside: pq.write_table(table, aside, row_group_size=10_000, store_schema=False, **packing))
+    return FileEntry(path=name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=table.num_rows)
+
+
+def _named(table: pa.Table, sources: Sequence[str], context: Context) -> list[Record]:
+    """The records with the names the build gives them: source and licence."""
+    records = list(from_table(table))
+    for record, source in zip(records, sources, strict=True):
+        record.source = source
+        record.license = record.license or context.licenses[source]
+    return records
+
+
+def _labels(table: pa.Table, sources: Sequence[str], context: Context) -> dict[str, pa.Array]:
+    """The columns every purpose has."""
+    paths = table["path"].to_pylist()
+    digests = [context.digests[source][path] for source, path in zip(sources, paths, strict=True)]
+    places = [
+        pa.array(paths, pa.string()),
+        table["index"].combine_chunks(),
+        table["line"].combine_chunks(),
+        pa.array(digests, pa.string()),
+    ]
+    columns = {
+        "id": pa.array([value.hex() for value in table["id"].to_pylist()], pa.string()),
+        "row": pa.StructArray.from_arrays(places, fields=list(_ROW)),
+        "source": pa.array(sources, pa.string()),
+        "license": pa.array([context.licenses[source] for source in sources], pa.string()),
+    }
+    return columns | {name: table[name].combine_chunks().cast(pa.string()) for name in _LABELS}
+
+
+def _pretrain(records: list[Record], task: ShardTask) -> dict[str, pa.Array]:
+    return {"text": pa.array([plain_text(record, task.context.headers) for record in records], pa.string())}
+
+
+def _finetune(records: list[Record], task: ShardTask) -> dict[str, pa.Array]:
+    turns = [dialogue(record, task.context.headers) for record in records]
+    return {
+        "messages": _messages(turns, task.optional),
+        "tools": pa.array([tools_json(record) for record in records], pa.string()),
+    }
+
+
+def _preference(records: list[Record], task: ShardTask) -> dict[str, pa.Array]:
+    pairs = [record for record in records if isinstance(record, Preference)]
+    return {
+        "prompt": _messages([record.prompt_turns() for record in pairs], task.optional),
+        "chosen": _messages([record.candidate_turns(0) for record in pairs], task.optional),
+        "rejected": _messages([record.candidate_turns(-1) for record in pairs], task.optional),
+    }
+
+
+_PURPOSES: dict[Purpose, Callable[[list[Record], ShardTask], dict[str, pa.Array]]] = {
+    "pretrain": _pretrain,
+    "finetune": _finetune,
+    "preference": _preference,
+}
+
+
+def dialogue(record: Record, headers: dict[str, Header]) -> list[Turn]:
+    """A record as messages, with what its header shares."""
+    return record.dialogue(headers.get(record.header) if record.header else None)
+
+
+def tools_json(record: Record) -> str | None:
+    """A record's tool definitions as JSON text; None when it has none."""
+    tools = record.tools if isinstance(record, Chat | Preference) else []
+    return orjson.dumps(tools).decode() if tools else None
+
+
+def plain_text(record: Record, headers: dict[str, Header]) -> str:
+    """A record as the text it is pre-trained on: plain text as it is, instruction records as plain dialogue."""
+    if record.kind == "text":
+        return "\n\n".join(text.text for text in record.texts() if text.text)
+    return dialogue_text(dialogue(record, headers))
+
+
+def _messages(rows: Sequence[Sequence[Turn]], optional: Sequence[str]) -> pa.Array:
+    names: dict[str, Any] = {"role": pa.string(), "content": pa.string()} | {name: _OPTIONAL[name] for name in optional}
+    kind = pa.list_(pa.struct([pa.field(name, of) for name, of in names.items()]))
+    return pa.array([[{name: turn.get(name) for name in names} for turn in turns] for turns in rows], kind)
+
+
+def message_keys(skeletons: pa.ChunkedArray) -> tuple[str, ...]:
+    """Optional message keys that some of the records need, read off their skeletons."""
+    import pyarrow.compute as pc
+
+    marks = {"weight": '"weight":', "name": '"name":', "tool_calls": '"tool_call"', "tool_call_id": '"tool_call_id":'}
+    texts = skeletons.cast(pa.string())
+    return tuple(name for name, mark in marks.items() if pc.any(pc.match_substring(texts, mark)).as_py())

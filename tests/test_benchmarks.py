@@ -1,0 +1,52 @@
+"""The benchmarks measure what they say: same data, same work, ratios of one run."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.__main__ import main
+from benchmarks.material import instructions, synthetic, write_jsonl
+from benchmarks.rounds import Comparison, compare
+
+
+def test_material_is_the_same_each_time_and_read_back_from_a_file(tmp_path: Path) -> None:
+    """Synthetic rows depend on the seed alone, and come back from a file as they went in."""
+    rows = synthetic(200)
+    assert rows == synthetic(200)
+    assert rows != synthetic(200, seed=2)
+    read = instructions(write_jsonl(rows, tmp_path / "rows.jsonl"), 150)
+    assert [row["output"] for row in read] == [row["output"] for row in rows[:150]]
+    assert all(row["input"] in other["instruction"] for row, other in zip(rows, read, strict=False))
+
+
+def test_contenders_take_turns() -> None:
+    """Each contender runs once uncounted and once a round, and another one begins each round."""
+    order: list[str] = []
+
+    def run(name: str) -> int:
+        order.append(name)
+        return 1
+
+    found = compare("turns", "calls", {name: partial(run, name) for name in ("first", "second")}, rounds=2)
+    assert order == ["first", "second", "first", "second", "second", "first"]
+    assert {name: len(speeds) for name, speeds in found.speeds.items()} == {"first": 2, "second": 2}
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """A ratio compares speeds of the same round, so a slow round does not distort it."""
+    found = Comparison("t", "u", {"own": [10.0, 1.0], "peer": [5.0, 0.5]})
+    assert found.ratios("peer") == [2.0, 2.0]
+    assert "2.00 (2.00 to 2.00)" in found.lines()[-1]
+
+
+@pytest.mark.parametrize("name", ["minhash", "tokenizer"])
+def test_a_benchmark_runs_and_checks_equal_results(name: str) -> None:
+    """A benchmark ends well only when both contenders gave the same results, and prints their ratio."""
+    ran = CliRunner().invoke(main, [name, "--records", "300", "--rounds", "1"])
+    assert ran.exit_code == 0, ran.output
+    assert " / " in ran.output
+    assert "processor:" in ran.output

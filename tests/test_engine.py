@@ -1,0 +1,126 @@
+"""The local engine: the same results from one process and several, and deaths that are neither hidden nor final."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from killing import die_always, die_once, fail_at_three, square
+
+from didact.durable import read_json, write_json
+from didact.engine.chunks import Chunk, chunk_bytes, group_blocks, read_marker, write_marker
+from didact.engine.local import LocalEngine, available_cores
+from didact.errors import StoreError
+from didact.sources.blocks import Block, SourceFile
+from didact.sources.cutting import read_blocks
+
+
+def test_one_worker_and_two_give_the_same_results() -> None:
+    """Each item comes back once with its own result, whatever the number of workers; errors travel."""
+    expected = {(number, number * number) for number in range(25)}
+    assert set(LocalEngine(1).map(square, range(25))) == expected
+    with LocalEngine(2) as engine:
+        found = list(engine.map(square, range(25)))
+        assert set(found) == expected and len(found) == 25
+        assert list(engine.map(square, [])) == []
+        with pytest.raises(ValueError, match="three"):
+            list(engine.map(fail_at_three, range(9)))
+        assert set(engine.map(square, range(4))) == {(number, number * number) for number in range(4)}
+
+
+def test_items_are_taken_as_workers_get_free() -> None:
+    """At most two items per worker are taken before a result comes back, so inputs are never held whole."""
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(100):
+            taken += 1
+            yield number
+
+    with LocalEngine(1) as engine:
+        assert next(engine.map(square, items())) == (0, 0) and taken == 1
+    with LocalEngine(2) as engine:
+        results = engine.map(square, items())
+        taken = 0
+        next(results)
+        assert taken <= 4
+        results.close()  # type: ignore[attr-defined]
+
+
+def test_a_worker_that_dies_is_replaced_and_its_item_tried_again(tmp_path: Path) -> None:
+    """A killed worker costs no item."""
+    items = [tmp_path / name for name in ("a", "b", "poison", "c", "d")]
+    with LocalEngine(2) as engine:
+        assert sorted(name for _, name in engine.map(die_once, items)) == ["a", "b", "c", "d", "poison"]
+
+
+def test_an_item_that_kills_three_workers_is_blamed(tmp_path: Path) -> None:
+    """An item whose worker dies each time ends the build with a StoreError that says what to do."""
+    poison = tmp_path / "poison"
+    with LocalEngine(2) as engine, pytest.raises(StoreError, match=r"died 3 times in a row.*fewer --workers"):
+        list(engine.map(die_always, [poison]))
+    assert poison.read_text() == "xxx"
+
+
+def test_there_is_at_least_one_core() -> None:
+    """The default number of workers is positive."""
+    assert available_cores() >= 1
+
+
+@given(st.integers(0, 10**13))
+def test_chunks_are_between_one_and_sixteen_megabytes(total: int) -> None:
+    """The size of a chunk grows with the input within bounds."""
+    assert 1_000_000 <= chunk_bytes(total) <= 16_000_000
+    assert chunk_bytes(total) <= chunk_bytes(total + 1)
+
+
+def blocks_of(path: Path, size: int) -> list[Block]:
+    """A line file as blocks of about `size` bytes."""
+    file = SourceFile("s", path, path.name, "jsonl", "auto")
+    return [block for block in read_blocks(file, size) if isinstance(block, Block)]
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(10, 200))
+def test_chunks_hold_every_block_once_in_order(lengths: list[int], size: int) -> None:
+    """Chunks number their pieces in order, and only a chunk of one block may be larger than the bound."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.jsonl"
+        path.write_text("".join(f'"{"x" * length}"\n' for length in lengths))
+        blocks = blocks_of(path, 20)
+    chunks = list(group_blocks("s", iter(blocks), size))
+    assert [block for chunk in chunks for block in chunk.blocks] == blocks
+    assert [chunk.ordinal for chunk in chunks] == list(range(len(chunks)))
+    assert all(len(chunk.blocks) == 1 or sum(len(block.data) for block in chunk.blocks) <= size for chunk in chunks)
+
+
+def test_a_chunk_is_known_by_its_content(tmp_path: Path) -> None:
+    """Equal rows in equal places have equal digests; one changed byte has another."""
+    digests = []
+    for text in ('{"a": 1}\n{"a": 2}\n', '{"a": 1}\n{"a": 2}\n', '{"a": 1}\n{"a": 3}\n'):
+        (tmp_path / "rows.jsonl").write_text(text)
+        digests.append(Chunk("s", 0, tuple(blocks_of(tmp_path / "rows.jsonl", 1000))).digest({}))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_marker_without_its_files_counts_for_nothing(tmp_path: Path) -> None:
+    """A result is whole only when its files are there in the size its marker tells."""
+    (tmp_path / "k.part").write_bytes(b"12345")
+    assert read_marker(tmp_path, "k") is None
+    write_marker(tmp_path, "k", {"files": {"k.part": 5}, "rows": 1})
+    assert read_marker(tmp_path, "k") == {"files": {"k.part": 5}, "rows": 1}
+    (tmp_path / "k.part").write_bytes(b"1234")
+    assert read_marker(tmp_path, "k") is None
+    (tmp_path / "k.part").unlink()
+    assert read_marker(tmp_path, "k") is None
+
+
+def test_json_of_the_store_reads_back(tmp_path: Path) -> None:
+    """What is written as JSON is read as it was."""
+    write_json(tmp_path / "a" / "x.json", {"b": [1, None, "é"]})
+    assert read_json(tmp_path / "a" / "x.json") == {"b": [1, None, "é"]}

@@ -1,0 +1,204 @@
+"""A whole run, small: phases, measurements before and after, nothing done twice, interruptions survived."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_recipe import tiny, write_inputs
+
+from didact.build.starter import starter_rows
+from didact.cli import cli
+from didact.durable import sha256_file
+from didact.errors import RecipeError
+from didact.report.progress import Silent
+from didact.run import RunResult, evaluate, run
+
+MODEL = {"depth": 1, "width": 32, "heads": 2, "ffn": 32, "context": 128}
+PHASE = {"batch_tokens": 512, "log_every": 1}
+
+
+def recipe(folder: Path, **changes: Any) -> dict[str, Any]:
+    """A recipe with both phases and a task."""
+    sections = {
+        "model": MODEL,
+        "pretrain": PHASE | {"epochs": 2},
+        "finetune": PHASE | {"epochs": 1},
+        "evaluate": {"tasks": [{"name": "held-out", "split": "test", "limit": 6, "max_tokens": 4}]},
+    }
+    return tiny(folder, **sections) | changes
+
+
+class Tell(Silent):
+    """Remembers the stages."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+
+    def stage(self, name: str) -> None:
+        """Remember."""
+        self.stages.append(name)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with inputs."""
+    folder = tmp_path_factory.mktemp("run")
+    write_inputs(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def told() -> Tell:
+    """What the first run told."""
+    return Tell()
+
+
+@pytest.fixture(scope="module")
+def result(home: Path, told: Tell) -> RunResult:
+    """A finished run."""
+    return run(recipe(home), workers=1, threads=1, tell=told)
+
+
+def times(folder: Path) -> dict[str, int]:
+    """When each file that costs something was written: shards, token shards, checkpoints, measurements."""
+    parts = ("data", "tokens", "step-", "evaluation-")
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "latest")
+    return {
+        str(path): path.stat().st_mtime_ns
+        for path in files
+        if any(name.startswith(parts) for name in path.relative_to(folder).parts)
+    }
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """The bytes of each file, as hashes."""
+    return {str(path): sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_run_does_all_of_it_in_order(result: RunResult, told: Tell) -> None:
+    """Build, token shards, pre-training, measurement, fine-tuning, measurement."""
+    wanted = ["inputs", "shards", "tokenize", "pretrain", "evaluate after pretrain", "finetune"]
+    assert [name for name in told.stages if name in wanted or name.startswith("evaluate")] == [
+        *wanted, "evaluate after finetune",
+    ]  # fmt: skip
+    assert list(result.phases) == list(result.evaluations) == ["pretrain", "finetune"]
+
+
+def test_a_run_tells_what_it_made_as_json(result: RunResult) -> None:
+    """The result names version, run and checkpoints that are there, with losses and scores; run.json holds the same."""
+    answer = json.loads(json.dumps(result.as_json()))
+    assert json.loads((result.folder / "run.json").read_bytes()) == answer
+    assert Path(answer["best"]).is_dir() and Path(answer["last"]).is_dir()
+    assert answer["version"] == result.version.manifest.version
+    for phase in ("pretrain", "finetune"):
+        assert answer["metrics"]["phases"][phase]["steps"] > 0
+        tasks = answer["metrics"]["evaluations"][phase]["tasks"]
+        # A task over a split is told by source; plain text asks nothing.
+        assert [task["task"] for task in tasks] == ["stories", "sums"]
+        assert all(0 < task["score"]["n"] <= 6 and 0 <= task["score"]["mean"] <= 1 for task in tasks)
+        assert answer["metrics"]["evaluations"][phase]["bits_per_byte"].keys() == {"pretrain", "finetune"}
+
+
+def test_training_has_learnt_something(result: RunResult) -> None:
+    """Fine-tuning lowers the bits per byte of held-out dialogues."""
+    before, after = (result.evaluations[phase]["bits_per_byte"]["finetune"] for phase in ("pretrain", "finetune"))
+    assert after < before
+
+
+def test_the_second_call_does_nothing_again(home: Path, result: RunResult) -> None:
+    """No shard, token shard, checkpoint or measurement is written again, no file differs, the answer is the same."""
+    before, bytes_before = times(home / "store"), contents(home / "store")
+    tell = Tell()
+    again = run(recipe(home), workers=1, threads=1, tell=tell)
+    assert len(before) > 20 and times(home / "store") == before and contents(home / "store") == bytes_before
+    assert again.as_json() == result.as_json()
+    assert not any(name.startswith("evaluate") for name in tell.stages)
+
+
+def test_other_training_settings_make_another_run_of_the_same_version(home: Path, result: RunResult) -> None:
+    """A changed learning rate leaves version and first run alone; `until` stops before fine-tuning."""
+    before = contents(result.folder)
+    other = run(recipe(home, pretrain=PHASE | {"epochs": 1}), until="pretrain", workers=1, threads=1)
+    assert other.version.path == result.version.path and other.folder != result.folder
+    assert list(other.phases) == ["pretrain"] and other.evaluations == {}
+    assert contents(result.folder) == before
+
+
+def test_any_checkpoint_can_be_measured(home: Path, result: RunResult) -> None:
+    """Measured by itself, the best checkpoint has the scores the run told."""
+    alone = evaluate(result.last_phase.best, recipe(home), threads=1).as_json()
+    assert json.loads(json.dumps(alone)) == result.evaluations["finetune"]
+
+
+def test_the_command_answers_from_the_result(home: Path, result: RunResult) -> None:
+    """`didact run` prints the tables and `--json` the result; `didact generate` lets the model speak."""
+    from click.testing import CliRunner
+
+    path = home / "recipe.yaml"
+    path.write_text(json.dumps(recipe(home)))
+    printed = CliRunner().invoke(cli, ["run", str(path), "--threads", "1", "--workers", "1"])
+    assert printed.exit_code == 0, printed.output
+    for part in ("Training", "Scores on held-out prompts", "Sample answers", "duplicate.exact", "didact chat"):
+        assert part in printed.stdout
+    answer = CliRunner().invoke(cli, ["run", str(path), "--threads", "1", "--workers", "1", "--json"])
+    assert json.loads(answer.stdout)["run"] == str(result.folder)
+    spoken = CliRunner().invoke(
+        cli, ["generate", str(result.folder / "finetune"), "--prompt", "Tell story 1", "--max-tokens", "5", "--json"]
+    )
+    assert spoken.exit_code == 0 and json.loads(spoken.stdout)["tokens"] <= 5
+
+
+def test_a_recipe_without_training_is_refused(home: Path) -> None:
+    """Nothing to train is the caller's error, and so is a phase without a mix for it."""
+    with pytest.raises(RecipeError, match="nothing to train"):
+        run(tiny(home), workers=1)
+    only = {"finetune": {"sources": {"sums": {"epochs": 1}}}}
+    with pytest.raises(RecipeError, match="section 'pretrain' needs a mix"):
+        run(recipe(home, mixes=only), workers=1, threads=1)
+
+
+INTERRUPTED = """
+import json, sys
+from didact.cli import cli
+cli(["run", sys.argv[1], "--workers", "1", "--threads", "1"])
+"""
+
+
+def interrupted(path: Path, metrics: Path, number: int) -> int:
+    """Run until a few steps are on file, then send a signal; the exit code."""
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED, path], stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and (not metrics.exists() or metrics.read_bytes().count(b"\n") < 5):
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert "Traceback" not in errors
+    return process.returncode
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path: Path, number: signal.Signals) -> None:
+    """A run that a signal stops in the middle of training goes on, and its weights are those of an undisturbed one."""
+    data = tmp_path / "colours.jsonl"
+    data.write_text("\n".join(json.dumps(row) for row in starter_rows()), encoding="utf-8")
+    phase = PHASE | {"epochs": 8, "checkpoint_every": 3}
+    sections = {"model": MODEL, "finetune": phase, "tokenizer": {"vocab_size": 384}, "name": "long"}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps({"sources": {"colours": {"path": str(data)}}, **sections}), encoding="utf-8")
+    whole = run(path, store=tmp_path / "whole", workers=1, threads=1)
+    metrics = tmp_path / "store" / "runs" / "long" / whole.folder.name / "finetune" / "metrics.jsonl"
+    code = interrupted(path, metrics, number)
+    assert code == (75 if number == signal.SIGTERM else -signal.SIGKILL)
+    resumed = run(path, workers=1, threads=1)
+    names = [Path(checkpoint).name for checkpoint in (whole.last_phase.last, resumed.last_phase.last)]
+    assert names[0] == names[1]
+    weights = [Path(done.last_phase.last) / "model.safetensors" for done in (whole, resumed)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert resumed.last_phase.steps == whole.last_phase.steps
