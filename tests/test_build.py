@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -216,6 +218,8 @@ def test_too_many_rejected_rows_end_a_build(tmp_path: Path) -> None:
         build(tiny(tmp_path), workers=1, max_rejected=1)
     assert not (tmp_path / "store" / "data").exists()
     assert build(tiny(tmp_path), workers=1, max_rejected=2).verify() == []
+    with pytest.raises(TooManyRejected):
+        build(tiny(tmp_path), workers=1, max_rejected=1)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
@@ -245,6 +249,17 @@ def test_a_mix_without_enough_rows_is_refused_repeated_or_shared_out(home: Path)
     shared = build_tiny(home, mixes={"finetune": mix | {"budget": 50, "on_exhaust": "renormalise"}})
     entries = shared.manifest.mixes["finetune"].sources
     assert (entries["sums"].achieved.records, entries["stories"].achieved.records) == (own, 50 - own)
+
+
+def test_without_mixes_every_source_with_rows_is_taken_once(home: Path) -> None:
+    """A recipe without mixes makes one for each purpose its rows suit; a source that lost every row is no error."""
+    filters = [{"signal": "response.words", "min": 1000, "sources": ["sums"]}]
+    version = build_tiny(home, mixes={}, filters=filters)
+    assert {name: list(mix.sources) for name, mix in version.manifest.mixes.items()} == {
+        "finetune": ["stories"],
+        "pretrain": ["prose"],
+    }
+    assert lost(version)["response.words<1000"] == 20 and "mix.unused" not in lost(version)
 
 
 def test_rows_that_no_mix_takes_are_on_file(home: Path) -> None:
@@ -353,3 +368,14 @@ def test_held_out_rows_share_no_prompt_with_training(home: Path) -> None:
         assert sum(map(len, parts)) == len(set.union(*parts)) and all(parts)
     check = version.manifest.leak_check
     assert check is not None and check.held_out == len(sides["validation"]) + len(sides["test"])
+
+
+def test_builds_of_one_plan_wait_for_each_other(tmp_path: Path) -> None:
+    """Started at once, several builds of one recipe all succeed and find one version."""
+    write_inputs(tmp_path)
+    code = "import json, sys; from didact import build; print(build(json.loads(sys.argv[1]), workers=1).path)"
+    command = [sys.executable, "-c", code, json.dumps(tiny(tmp_path))]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    found = {process.communicate()[0].strip() for process in running}
+    assert [process.returncode for process in running] == [0, 0, 0] and len(found) == 1
+    assert Version.open(found.pop()).verify() == []

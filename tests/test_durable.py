@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from didact.canonical import canonical_json, content_hash, keyed_hash
-from didact.durable import ASIDE, atomic_dir, read_json, remove_asides, sha256_file, write_atomic, write_with
+from didact.durable import ASIDE, atomic_dir, locked, read_json, remove_asides, sha256_file, write_atomic, write_with
 from didact.errors import StoreError
 
 
@@ -122,3 +124,21 @@ def test_keyed_hashes_part_their_parts() -> None:
     """Where one part ends and the next begins matters, and so does the key."""
     assert keyed_hash("k", "ab", "c") != keyed_hash("k", "a", "bc") != keyed_hash("l", "a", "bc")
     assert keyed_hash("k", "ab") == keyed_hash("k", b"ab")
+
+
+def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    """Who comes second says that it waits, and goes on when the first lets go."""
+    heard: list[str] = []
+
+    def second() -> None:
+        with locked(tmp_path / "a" / "lock", lambda: heard.append("waits")):
+            heard.append("has it")
+
+    with locked(tmp_path / "a" / "lock", lambda: heard.append("must not wait")):
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not heard:
+            time.sleep(0.005)
+        heard.append("lets go")
+    thread.join()
+    assert heard == ["waits", "lets go", "has it"]

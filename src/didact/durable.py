@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -48,6 +49,24 @@ def store_errors(path: Path) -> Iterator[None]:
         raise StoreError(
             f"{path}: cannot be written ({error.strerror or error}); free space or choose another store"
         ) from error
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock between processes for the length of the block; `waiting` is called when another one has it first.
+
+    The lock goes with the process that holds it, so a killed one leaves none behind.
+    """
+    with store_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("ab")
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def write_with(path: Path, write: Callable[[Path], None]) -> None:

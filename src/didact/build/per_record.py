@@ -97,11 +97,6 @@ class Curated:
     cleaned: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
-    def rejected(self) -> int:
-        """Rows that became no record."""
-        return sum(sum(account.rejected.values()) for account in self.accounts)
-
-    @property
     def chunks_in_order(self) -> tuple[ChunkResult, ...]:
         """Chunks in canonical order."""
         return in_order(self.chunks)

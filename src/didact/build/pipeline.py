@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from didact.build.publish import Made, publish
 from didact.build.rows import Rows, in_order
 from didact.build.shard_files import Context, write_shard
 from didact.canonical import content_hash
-from didact.durable import read_json, remove_asides, write_json
+from didact.durable import locked, read_json, remove_asides, write_json
 from didact.engine.base import Engine
 from didact.engine.local import LocalEngine, fitting_workers
 from didact.errors import TooManyRejected
@@ -31,6 +31,7 @@ from didact.recipe.mixes import Purpose
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
 from didact.store.layout import Store
+from didact.store.manifest import Account
 from didact.store.version import Version
 
 
@@ -75,16 +76,25 @@ def build(
     listener = tell if tell is not None else Silent()
     listener.stage("inputs")
     inputs = resolve_inputs(loaded, base)
-    done = _built(place, loaded, inputs)
-    if done is not None:
-        listener.note(f"{loaded.name}@{done.manifest.version}: already built from these inputs and settings")
-        return done
-    with LocalEngine(workers or fitting_workers(inputs.total_bytes)) as engine:
-        job = _Job(loaded, inputs, place, engine, listener)
-        version = _run(job, base, max_rejected)
-    # Written when the workers are gone: only then does the system tell how much memory they needed.
-    write_json(job.folder / "build.json", {"version": version.manifest.version, **job.measures.report()})
+    # Two builds of one plan would write, and give away, the same folder.
+    with locked(place.build(inputs.plan) / "lock", lambda: listener.note("waiting for another build of the same plan")):
+        done = _built(place, loaded, inputs)
+        if done is not None:
+            listener.note(f"{loaded.name}@{done.manifest.version}: already built from these inputs and settings")
+            _refuse_rejected(done.manifest.accounting, max_rejected)
+            return done
+        with LocalEngine(workers or fitting_workers(inputs.total_bytes)) as engine:
+            job = _Job(loaded, inputs, place, engine, listener)
+            version = _run(job, base, max_rejected)
+        # Written when the workers are gone: only then does the system tell how much memory they needed.
+        write_json(job.folder / "build.json", {"version": version.manifest.version, **job.measures.report()})
     return version
+
+
+def _refuse_rejected(accounts: Sequence[Account], most: int | None) -> None:
+    rejected = sum(sum(account.rejected.values()) for account in accounts)
+    if most is not None and rejected > most:
+        raise TooManyRejected(f"{rejected} rows were rejected, --max-rejected allows {most}; see `didact validate`")
 
 
 def _built(store: Store, recipe: Recipe, inputs: Inputs) -> Version | None:
@@ -105,10 +115,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
 
     job.stage("read, clean, measure")
     curated = curate_sources(job.inputs, recipe, job.engine, job.store.chunks, job.tell)
-    if max_rejected is not None and curated.rejected > max_rejected:
-        raise TooManyRejected(
-            f"{curated.rejected} rows were rejected, --max-rejected allows {max_rejected}; see `didact validate`"
-        )
+    _refuse_rejected(curated.accounts, max_rejected)
     rows = Rows(in_order(curated.chunks), tuple(sorted(recipe.sources)))
     fates = Fates(rows, np.ones(len(rows), np.bool_), accounts=list(curated.accounts))
 

@@ -23,7 +23,7 @@ def chunk_bytes(total_bytes: int) -> int:
 
     A function of the input alone, never of the workers, so that the chunks of a build are always the same.
     """
-    return int(min(16_000_000, max(1_000_000, total_bytes // 64)))
+    return int(min(16_000_000, max(4_000_000, total_bytes // 64)))
 
 
 @dataclass(frozen=True, slots=True)
