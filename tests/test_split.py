@@ -103,7 +103,7 @@ def test_leak_check_is_exact(held: list[set[int]], train: list[set[int]], thresh
     """The inverted index finds for every held-out set the similarity of its nearest training set, as brute force
     does.
     """
-    nearest = nearest_training(sets_of(held), sets_of(train), threshold)
+    nearest = nearest_training(sets_of(held), sets_of(train), np.arange(len(train)), threshold)
     for i, own in enumerate(held):
         best = max((len(own & other) / len(own | other) for other in train if own and other), default=0.0)
         assert nearest.similarity[i] == pytest.approx(best if best >= threshold else 0.0)

@@ -179,7 +179,7 @@ def logical_digest(mixes: list[MixedRows], rows: Rows) -> str:
 
 def shard_tasks(folder: Path, mixes: list[MixedRows], rows: Rows, context: Context) -> Iterator[ShardTask]:
     """The shards of every mix and split, about SHARD_BYTES of text each, numbered in training order."""
-    sizes = rows.column("whole.bytes")
+    sizes = rows.column("size")
     optional = _optional_keys(rows)
     for mixed in mixes:
         for split in SPLITS:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -104,7 +104,7 @@ class Comparison:
         """Sort keys, the most important last; smaller is better."""
         if self.settings.keep == "first":
             return (rows,)
-        longest = -self.rows.column("whole.chars")[rows]
+        longest = -self.rows.column("size")[rows]
         if self.settings.keep == "longest":
             return (longest,)
         flaws = [self.rows.column(f"response.{flaw}")[rows] for flaw in ("refusal", "unended", "unclosed_fence")]
@@ -125,27 +125,26 @@ def texts_of(segments: Segments, views: tuple[ViewName, ...]) -> list[list[str]]
 
 @dataclass
 class PromptSets:
-    """Shingle sets of the rows' prompts (of the text, for plain text), for the leak check; made once, on first use."""
+    """Shingle sets of some rows' prompts (of the text, for plain text), for the leak check; made once, on first use."""
 
     rows: Rows
+    living: I64
+    """The rows, ascending."""
     ngram: int
-    _sets: ShingleSets | None = None
 
-    def sets(self, rows: I64) -> ShingleSets:
-        """The sets of some rows."""
-        if self._sets is None:
-            everything = np.arange(len(self.rows), dtype=np.int64)
-            self._sets = ShingleSets(
-                *self.rows.sets(
-                    everything, lambda segments: shingles(view_of(segments, ("prompt", "text")), self.ngram)
-                )
-            )
-        return self._sets.take(rows)
+    @cached_property
+    def sets(self) -> ShingleSets:
+        """The set of each row."""
+        views: tuple[ViewName, ...] = ("prompt", "text")
+        return ShingleSets(*self.rows.sets(self.living, lambda texts: shingles(view_of(texts, views), self.ngram)))
 
-    def near_copies(self, alive: I64, split: NDArray[np.int8], threshold: float) -> NDArray[np.bool_]:
-        """Which of the living rows are held out and have a training row at or above the threshold."""
-        held, train = np.flatnonzero(split != 0), np.flatnonzero(split == 0)
-        nearest = nearest_training(self.sets(alive[held]), self.sets(alive[train]), threshold)
-        leaks = np.zeros(len(split), np.bool_)
-        leaks[held] = nearest.rows >= 0
-        return leaks
+    def near_copies(self, split: NDArray[np.int8], threshold: float) -> NDArray[np.bool_]:
+        """Rows that are held out and have a training row at or above the threshold, and those training rows."""
+        held = np.flatnonzero(split != 0).astype(np.int64)
+        train = np.flatnonzero(split == 0).astype(np.int64)
+        nearest = nearest_training(self.sets.take(held), self.sets, train, threshold)
+        leaking = nearest.rows >= 0
+        found = np.zeros(len(split), np.bool_)
+        found[held[leaking]] = True
+        found[nearest.rows[leaking]] = True
+        return found

@@ -45,11 +45,16 @@ def ready_tokenizer(
 def _sample(rows: Rows, train: I64, size: int, key: str) -> Iterator[str]:
     """Texts of keyed training rows until `size` bytes are reached, in canonical order."""
     order = train[keyed_order(rows.ids[train], key, "tokenizer")]
-    reached = np.cumsum(rows.column("whole.bytes")[order])
+    reached = np.cumsum(rows.column("size")[order])
     chosen = np.sort(order[: int(np.searchsorted(reached, size)) + 1])
     for chunk, _, inside in rows.by_chunk(chosen):
         table = chunk.table("records").take(pa.array(inside))
         yield from texts_column(table["segments"].combine_chunks()).to_pylist()
+
+
+def load_kernels(_: int) -> None:
+    """Have this worker load the kernels that count, on a vocabulary that knows no merges."""
+    train_tokenizer(["-"], TokenizerSettings(vocab_size=300)).encode_many(["-" * 250_000])
 
 
 @dataclass(frozen=True, slots=True)

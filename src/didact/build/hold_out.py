@@ -29,14 +29,14 @@ def hold_out(rows: Rows, alive: NDArray[np.bool_], recipe: Recipe) -> HeldOut:
     living = np.flatnonzero(alive)
     settings = recipe.split
     quotas = _quotas(rows, living, recipe)
-    prompts = PromptSets(rows, recipe.dedup.minhash.ngram if recipe.dedup.minhash else 5)
+    prompts = PromptSets(rows, living, recipe.dedup.minhash.ngram if recipe.dedup.minhash else 5)
     keys = [
         rows.column(name)[living]
         for name in ("prompt_key", "group_key", *(("task_key",) if settings.by == "task" else ()))
     ]
     given = SplitInput(rows.ids[living], rows.source[living], tuple(key.astype(np.uint64) for key in keys))
     chosen = split_rows(
-        given, settings, quotas, f"{recipe.seed}", lambda split: prompts.near_copies(living, split, settings.similarity)
+        given, settings, quotas, f"{recipe.seed}", lambda split: prompts.near_copies(split, settings.similarity)
     )
     split = np.full(len(rows), -1, np.int8)
     split[living] = chosen
@@ -75,7 +75,7 @@ def _checked(
         return None
     keys = rows.column("prompt_key")[living]
     same = np.isin(keys[held], keys[~held]) & (keys[held] != 0)
-    near = prompts.near_copies(living, split, threshold)
+    near = prompts.near_copies(split, threshold) & held
     if same.any() or near.any():
         raise AccountingError(
             f"leak check: {int(same.sum())} held-out prompts equal and {int(near.sum())} resemble a training prompt; "

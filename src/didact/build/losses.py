@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +15,10 @@ from numpy.typing import NDArray
 from didact.build.assemble import MixedRows, gather
 from didact.build.decide import Fates, Loss
 from didact.build.per_record import REJECTED, Curated
-from didact.build.rows import Rows
-from didact.build.shard_files import Context, Gather, write_parquet
+from didact.build.rows import ChunkResult, Rows
+from didact.build.shard_files import Context, FileTask, Gather, write_parquet
 from didact.canonical import canonical_json
 from didact.curate.order import I64
-from didact.engine.base import Engine
 from didact.records.table import from_table
 from didact.store.manifest import FileEntry
 
@@ -41,7 +42,7 @@ def account_unused(fates: Fates, split: NDArray[np.int8], mixes: Sequence[MixedR
 
 @dataclass(frozen=True, slots=True)
 class DroppedTask:
-    """One file of dropped rows to write."""
+    """One file of dropped rows: place, stage, reason, evidence, and the record as it was when it was dropped."""
 
     folder: Path
     name: str
@@ -50,18 +51,59 @@ class DroppedTask:
     reasons: list[str]
     evidence: list[str]
 
+    def write(self) -> FileEntry:
+        """Write the file."""
+        return _write_dropped(self)
 
-def write_losses(engine: Engine, folder: Path, fates: Fates, curated: Curated, context: Context) -> list[FileEntry]:
-    """Write dropped/, rejected/, headers/, signals/ and signatures/ of a version."""
-    entries = [entry for _, entry in engine.map(write_dropped, _dropped(folder, fates))]
+
+@dataclass(frozen=True, slots=True)
+class TableTask:
+    """A small table that is at hand."""
+
+    folder: Path
+    name: str
+    table: pa.Table
+
+    def write(self) -> FileEntry:
+        """Write the file."""
+        return write_parquet(self.folder, self.name, self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class SideTask:
+    """Side columns of the rows that stayed: signals, or signatures."""
+
+    folder: Path
+    part: Literal["signals", "signatures"]
+    chunks: tuple[ChunkResult, ...]
+    alive: tuple[I64, ...]
+    """Rows of each chunk that stayed."""
+
+    def write(self) -> FileEntry:
+        """Write the file."""
+        tables = [self._columns(chunk, rows) for chunk, rows in zip(self.chunks, self.alive, strict=True)]
+        whole = pa.concat_tables(tables, promote_options="default")
+        return write_parquet(self.folder, f"{self.part}/{self.part}.parquet", whole, random=self.part == "signatures")
+
+    def _columns(self, chunk: ChunkResult, rows: I64) -> pa.Table:
+        side = chunk.table("side")
+        names = [name for name in side.schema.names if ("." in name if self.part == "signals" else name == "signature")]
+        chosen = side.select(["id", *names]).take(pa.array(rows))
+        ids = pa.array([value.hex() for value in chosen["id"].to_pylist()], pa.string())
+        return chosen.set_column(0, "id", ids)
+
+
+def loss_tasks(folder: Path, fates: Fates, curated: Curated, context: Context) -> Iterator[FileTask]:
+    """The files of dropped/, rejected/, headers/, signals/ and signatures/ of a version."""
+    yield from _dropped(folder, fates)
+    yield from _side_tasks(folder, fates)
     for number, table in enumerate(_rejected(curated)):
-        entries.append(write_parquet(folder, f"rejected/rejected-{number:05d}.parquet", table))
+        yield TableTask(folder, f"rejected/rejected-{number:05d}.parquet", table)
     if context.headers:
         ids = sorted(context.headers)
         contents = (context.headers[one].model_dump(exclude_defaults=True) for one in ids)
         texts = [canonical_json(content).decode() for content in contents]
-        entries.append(write_parquet(folder, "headers/headers.parquet", pa.table({"id": ids, "header": texts})))
-    return [*entries, *_side_files(folder, fates)]
+        yield TableTask(folder, "headers/headers.parquet", pa.table({"id": ids, "header": texts}))
 
 
 def _dropped(folder: Path, fates: Fates) -> Iterator[DroppedTask]:
@@ -72,8 +114,7 @@ def _dropped(folder: Path, fates: Fates) -> Iterator[DroppedTask]:
         yield DroppedTask(folder, name, gather(fates.rows, rows[part]), stages[part], reasons[part], evidence[part])
 
 
-def write_dropped(task: DroppedTask) -> FileEntry:
-    """Write one file of dropped rows: place, stage, reason, evidence, and the record as it was when it was dropped."""
+def _write_dropped(task: DroppedTask) -> FileEntry:
     table = task.rows.table()
     columns = {
         "id": [value.hex() for value in table["id"].to_pylist()],
@@ -111,26 +152,12 @@ def _rejected(curated: Curated) -> Iterator[pa.Table]:
         yield whole.slice(start, _PART_ROWS)
 
 
-def _side_files(folder: Path, fates: Fates) -> Iterator[FileEntry]:
+def _side_tasks(folder: Path, fates: Fates) -> Iterator[SideTask]:
     """Signals and signatures of the rows that stayed, for later builds and pictures."""
     rows: Rows = fates.rows
-    for part, wanted in (("signals", _is_signal), ("signatures", _is_signature)):
-        tables = []
-        for place, whole in enumerate(rows.sides):
-            alive = np.flatnonzero(fates.alive[rows.offsets[place] : rows.offsets[place + 1]])
-            side = whole.take(pa.array(alive))
-            ids = pa.array([value.hex() for value in side["id"].to_pylist()], pa.string())
-            columns = {name: side[name] for name in side.schema.names if wanted(name)}
-            tables.append(pa.table({"id": ids, **columns}))
-        if any(table.num_columns > 1 for table in tables):
-            whole = pa.concat_tables(tables, promote_options="default")
-            yield write_parquet(folder, f"{part}/{part}.parquet", whole, random=part == "signatures")
-
-
-def _is_signal(column: str) -> bool:
-    """Signals are named view.quantity, or as a user registered them with a dot."""
-    return "." in column
-
-
-def _is_signature(column: str) -> bool:
-    return column == "signature"
+    bounds = pairwise(rows.offsets.tolist())
+    alive = tuple(np.flatnonzero(fates.alive[start:end]).astype(np.int64) for start, end in bounds)
+    if rows.chunks:
+        yield SideTask(folder, "signals", rows.chunks, alive)
+    if any("signature" in side.schema.names for side in rows.sides):
+        yield SideTask(folder, "signatures", rows.chunks, alive)

@@ -65,7 +65,7 @@ SIGNALS = (
     "prompt.chars", "prompt.words", "response.chars", "response.words", "response.lines", "response.echo",
     "response.distinct_word_share", "response.duplicate_line_share", "response.longest_run", "response.refusal",
     "response.unended", "response.unclosed_fence", "response.placeholder",
-    "whole.bytes", "whole.chars", "whole.alpha_share", "whole.cjk_share",
+    "response.alpha_share", "response.cjk_share",
 )  # fmt: skip
 """Signals measured on every record; the recipe's filters may add others."""
 
@@ -267,6 +267,7 @@ def _side(table: pa.Table, keys: list[bytes], task: ChunkTask) -> pa.Table:
     source = task.chunk.source
     columns: dict[str, pa.Array] = {
         "id": table["id"].combine_chunks(),
+        "size": pa.array(np.diff(segments.text_offsets[segments.record_offsets]).astype(np.int64)),
         "content": pa.array(keys, pa.binary(16)),
         "kind_code": pa.array([KIND_CODES.index(kind) for kind in table["kind"].to_pylist()], pa.int8()),
         "prompt_key": pa.array(_prompt_keys(segments, table["header"].to_pylist())),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +13,23 @@ import numpy as np
 
 from didact.build.assemble import logical_digest, mix_rows, shard_tasks, usable, wanted_mixes
 from didact.build.compare import Comparison
-from didact.build.count import Counts, count_rows, ready_tokenizer
-from didact.build.decide import Fates, drop_duplicates, filter_rows
+from didact.build.count import Counts, count_rows, load_kernels, ready_tokenizer
+from didact.build.decide import Fates, drop_duplicates, filter_rows, takes_part
 from didact.build.hold_out import hold_out
 from didact.build.inputs import Inputs, resolve_inputs
-from didact.build.losses import account_unused, write_losses
+from didact.build.losses import account_unused, loss_tasks
 from didact.build.measures import Measures
 from didact.build.per_record import curate_sources
 from didact.build.publish import Made, publish
 from didact.build.rows import Rows, in_order
-from didact.build.shard_files import Context, write_shard
+from didact.build.shard_files import Context, FileTask, write_file
 from didact.canonical import content_hash
 from didact.durable import locked, read_json, remove_asides, write_json
 from didact.engine.base import Engine
-from didact.engine.local import LocalEngine, fitting_workers
+from didact.engine.local import LocalEngine, fitting_workers, without_cycle_collector
 from didact.errors import TooManyRejected
 from didact.recipe.load import Recipe, load_recipe
-from didact.recipe.mixes import Purpose
+from didact.recipe.mixes import Mix, Purpose
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
 from didact.store.layout import Store
@@ -83,7 +85,7 @@ def build(
             listener.note(f"{loaded.name}@{done.manifest.version}: already built from these inputs and settings")
             _refuse_rejected(done.manifest.accounting, max_rejected)
             return done
-        with LocalEngine(workers or fitting_workers(inputs.total_bytes)) as engine:
+        with LocalEngine(workers or fitting_workers(inputs.total_bytes)) as engine, without_cycle_collector():
             job = _Job(loaded, inputs, place, engine, listener)
             version = _run(job, base, max_rejected)
         # Written when the workers are gone: only then does the system tell how much memory they needed.
@@ -131,9 +133,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
 
     job.stage("tokenizer and counts")
     wanted = wanted_mixes(recipe, rows, held.split == 0)
-    tokenizer, counts = _counted(
-        job, base, rows, held.split == 0, {purpose for purpose, _ in wanted.values()}, curated.headers
-    )
+    tokenizer, counts = _counted(job, base, rows, held.split == 0, list(wanted.values()), curated.headers)
 
     job.stage("mix")
     mixes = [
@@ -149,8 +149,10 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     context = Context(
         curated.headers, {name: source.license for name, source in recipe.sources.items()}, job.inputs.digests
     )
-    files = [entry for _, entry in job.engine.map(write_shard, shard_tasks(folder, mixes, rows, context))]
-    files += write_losses(job.engine, folder, fates, curated, context)
+    tasks: Iterator[FileTask] = chain(
+        shard_tasks(folder, mixes, rows, context), loss_tasks(folder, fates, curated, context)
+    )
+    files = [entry for _, entry in job.engine.map(write_file, tasks)]
     made = Made(fates, held, mixes, files, curated, tokenizer, job.folder / "tokenizer")
     return publish(job.store, folder, recipe, job.inputs, version, digest, made)
 
@@ -160,7 +162,7 @@ def _counted(
     base: Path,
     rows: Rows,
     train: np.ndarray[Any, np.dtype[np.bool_]],
-    purposes: set[Purpose],
+    mixes: Sequence[tuple[Purpose, Mix]],
     headers: dict[str, Any],
 ) -> tuple[Tokenizer | None, dict[Purpose, Counts]]:
     """The tokenizer and the tokens of the training rows; nothing when the recipe says `tokenizer: null`."""
@@ -168,6 +170,14 @@ def _counted(
     if settings is None:
         return None, {}
     folder = job.folder / "tokenizer"
-    tokenizer = ready_tokenizer(rows, np.flatnonzero(train), job.recipe, settings, folder, base)
-    wanted = {purpose: train & usable(rows, purpose) for purpose in sorted(purposes)}
+    with ThreadPoolExecutor(1) as beside:
+        learning = beside.submit(ready_tokenizer, rows, np.flatnonzero(train), job.recipe, settings, folder, base)
+        if job.engine.workers > 1:
+            # The workers have nothing else to do meanwhile, and loading the kernels takes each of them a second.
+            list(job.engine.map(load_kernels, range(job.engine.workers)))
+        tokenizer = learning.result()
+    wanted: dict[Purpose, np.ndarray[Any, np.dtype[np.bool_]]] = {}
+    for purpose, mix in mixes:
+        taken = train & usable(rows, purpose) & takes_part(rows, list(mix.sources))
+        wanted[purpose] = wanted[purpose] | taken if purpose in wanted else taken
     return tokenizer, count_rows(job.engine, rows, wanted, headers, folder)

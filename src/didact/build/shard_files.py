@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -86,9 +86,24 @@ class ShardTask:
     epochs: NDArray[np.int32]
     context: Context
 
+    def write(self) -> FileEntry:
+        """Write the shard; its hash, size and rows."""
+        return _write_shard(self)
 
-def write_shard(task: ShardTask) -> FileEntry:
-    """Write one shard and tell its hash, size and rows."""
+
+class FileTask(Protocol):
+    """One file of a version that a worker can write on its own."""
+
+    def write(self) -> FileEntry:
+        """Write the file; its hash, size and rows."""
+
+
+def write_file(task: FileTask) -> FileEntry:
+    """Write one file of a version, for an engine to run."""
+    return task.write()
+
+
+def _write_shard(task: ShardTask) -> FileEntry:
     table = task.rows.table()
     records = _named(table, task.rows.sources(), task.context)
     columns = _labels(table, task.rows.sources(), task.context)
@@ -113,8 +128,7 @@ def _named(table: pa.Table, sources: Sequence[str], context: Context) -> list[Re
     """The records with the names the build gives them: source and licence."""
     records = list(from_table(table))
     for record, source in zip(records, sources, strict=True):
-        record.source = source
-        record.license = record.license or context.licenses[source]
+        record.assign(source=source, license=record.license or context.licenses[source])
     return records
 
 

@@ -106,18 +106,19 @@ def jaccard(left, right):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _nearest(table, unique, index_offsets, index_rows, held, held_offsets, train, train_offsets, threshold):  # type: ignore[no-untyped-def]
+def _nearest(table, unique, index_offsets, index_rows, held, held_offsets, train, train_offsets, train_rows, threshold):  # type: ignore[no-untyped-def]
     held_rows = held_offsets.size - 1
     best = np.zeros(held_rows, np.float64)
     best_row = np.full(held_rows, -1, np.int64)
     seen = np.full(held_rows, -1, np.int64)
-    for row in range(train_offsets.size - 1):
+    for place in range(train_rows.size):
+        row = train_rows[place]
         own = train[train_offsets[row] : train_offsets[row + 1]]
         for k in range(own.size):
-            place = _find(table, unique, own[k])
-            if place < 0:
+            slot = _find(table, unique, own[k])
+            if slot < 0:
                 continue
-            for p in range(index_offsets[place], index_offsets[place + 1]):
+            for p in range(index_offsets[slot], index_offsets[slot + 1]):
                 other = index_rows[p]
                 if seen[other] == row:
                     continue
@@ -132,19 +133,19 @@ def _nearest(table, unique, index_offsets, index_rows, held, held_offsets, train
     return best_row, best
 
 
-def nearest_training(held: ShingleSets, train: ShingleSets, threshold: float) -> Nearest:
+def nearest_training(held: ShingleSets, records: ShingleSets, train: I64, threshold: float) -> Nearest:
     """The nearest training record of each held-out one, among those with Jaccard >= threshold (> 0).
-    Empty sets have no neighbour.
+
+    train: which of the records are in training. Empty sets have no neighbour.
     """
     unique, places = np.unique(held.hashes, return_inverse=True)
     table = _slots(unique, 1 << max(4, int(2 * len(unique)).bit_length()))
-    counts = _count(table, unique, train.hashes)
+    counts = _count(table, unique, records.hashes)
     posting_rows, posting_places = _rarest(held, places.astype(np.int64), counts, threshold)
     order = np.argsort(posting_places, kind="stable")
     offsets = np.searchsorted(posting_places[order], np.arange(len(unique) + 1)).astype(np.int64)
-    rows, similarity = _nearest(
-        table, unique, offsets, posting_rows[order], held.hashes, held.offsets, train.hashes, train.offsets, threshold
-    )
+    index = (table, unique, offsets, posting_rows[order])
+    rows, similarity = _nearest(*index, held.hashes, held.offsets, records.hashes, records.offsets, train, threshold)
     return Nearest(rows, similarity)
 
 

@@ -32,7 +32,7 @@ class SplitInput:
 
 
 Leaks = Callable[[NDArray[np.int8]], NDArray[np.bool_]]
-"""Given the split of every row, which held-out rows are near-copies of a training row."""
+"""Given the split of every row: held-out rows that are near-copies of a training row, and the rows they copy."""
 
 
 def split_rows(
@@ -103,6 +103,7 @@ def _hold_out(
 
 
 def _leaking(labels: I64, split: NDArray[np.int8], leaks: Leaks) -> set[int]:
+    """Components to keep in training: those that leak, and those they leak from, which would leak in their place."""
     return set(labels[leaks(split)].tolist()) if split.any() else set()
 
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Generic, Self
 
@@ -29,6 +30,18 @@ _ATTEMPTS = 3
 def available_cores() -> int:
     """Cores this process may use. How many there are never changes what a build writes."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def without_cycle_collector() -> Iterator[None]:
+    """Hold Python's cyclic collector back: records and tables have no cycles, so it would visit them in vain."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def fitting_workers(total_bytes: int) -> int:

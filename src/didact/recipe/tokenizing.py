@@ -28,9 +28,9 @@ class TokenizerSettings(BaseModel):
         "'llama3' are for models that come from, or go to, families trained with those marks.",
     )
     sample_bytes: Bytes = Field(
-        default=5_000_000,
+        default=3_000_000,
         ge=1_000,
-        description="Bytes of training text the vocabulary is learned from. 5 MB takes two seconds; beyond it the "
+        description="Bytes of training text the vocabulary is learned from. 3 MB takes two seconds; beyond it the "
         "merges of an 8,192-token vocabulary hardly change.",
     )
     min_frequency: Count = Field(

@@ -26,6 +26,4 @@ class PlainText(Common):
 
     def put_texts(self, texts: Sequence[str]) -> None:
         """Take texts back in the order of `texts()`."""
-        if self.title is not None:
-            self.title = texts[0]
-        self.text = texts[-1]
+        self.assign(title=None if self.title is None else texts[0], text=texts[-1])

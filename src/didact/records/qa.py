@@ -75,13 +75,11 @@ class QA(Common):
     def put_texts(self, texts: Sequence[str]) -> None:
         """Take texts back in the order of `texts()`."""
         rest = iter(texts)
-        if self.context is not None:
-            self.context = next(rest)
-        self.question = next(rest)
+        context = None if self.context is None else next(rest)
+        self.assign(context=context, question=next(rest))
         for choice in self.choices:
             choice.text = next(rest)
-        if self.rationale is not None:
-            self.rationale = next(rest)
+        self.assign(rationale=None if self.rationale is None else next(rest))
         for answer in self.answers:
             answer.text = next(rest)
 

@@ -41,11 +41,10 @@ class Task(Common):
     def put_texts(self, texts: Sequence[str]) -> None:
         """Take texts back in the order of `texts()`."""
         rest = iter(texts)
-        if self.definition is not None:
-            self.definition = next(rest)
-        self.input = next(rest)
-        self.choices = [next(rest) for _ in self.choices]
-        self.outputs = list(rest)
+        definition = None if self.definition is None else next(rest)
+        own = next(rest)
+        choices = [next(rest) for _ in self.choices]
+        self.assign(definition=definition, input=own, choices=choices, outputs=list(rest))
 
     def structure(self) -> Any:
         """Nothing: fields and texts say all."""

@@ -125,8 +125,7 @@ def _read_row(read: BlockRead, block: Block, row: Row, adapter: Adapter, header:
         if decisive is not None:
             read.rejected.append(Rejected(decisive, _excerpt(block, row.index)))
             return
-    record.source = block.source
-    record.id = record.content_id(texts)
+    record.assign(source=block.source, id=record.content_id(texts))
     read.records.append(record)
     read.places.append(Place(block.path, row.index, row.line, row.offset))
 
@@ -170,14 +169,12 @@ def _with_metadata(record: Record, row: Any, source: Source, header: Header | No
     """The record with what the source's settings say about all its records."""
     if source.system:
         record = _prompted(record, source.system, header)
-    if source.license is not None:
-        record.license = source.license
-    if source.language is not None and record.language is None:
-        record.language = source.language
-    if source.task is not None and record.task is None:
-        record.task = source.task
-    if source.split is not None and record.split is None:
-        record.split = source.split
+    record.assign(
+        license=source.license if source.license is not None else record.license,
+        language=record.language if record.language is not None else source.language,
+        task=record.task if record.task is not None else source.task,
+        split=record.split if record.split is not None else source.split,
+    )
     if source.group is not None and isinstance(row, dict) and row.get(source.group) is not None:
         record.group = str(row[source.group])
     return record
