@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from didact.engine.local import without_cycle_collector
 from didact.recipe.sources import Source
 from didact.records.findings import CODES, Finding
 from didact.report.progress import Listener, Silent
@@ -84,6 +85,12 @@ def validate(
     files = plan_source("validate", source, Path.cwd())
     listener.stage("validate")
     report = Report([FileVerdict(file.relative, file.format) for file in files])
+    with without_cycle_collector():
+        _check_all(report, files, source, max_findings, listener)
+    return report
+
+
+def _check_all(report: Report, files: Sequence[SourceFile], source: Source, max_findings: int, tell: Listener) -> None:
     verdicts = {file.relative: verdict for file, verdict in zip(files, report.files, strict=True)}
     done = 0
     for file, found in source_blocks(files, source, _BLOCK_BYTES):
@@ -95,8 +102,7 @@ def validate(
             verdict.rejected += lost
             continue
         done += _check(report, verdict, file, found, source, max_findings)
-        listener.advance(done, None, "rows")
-    return report
+        tell.advance(done, None, "rows")
 
 
 def _check(report: Report, verdict: FileVerdict, file: SourceFile, block: Any, source: Source, most: int) -> int:
