@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from didact.text.utf8 import code_point
+
 OTHER, LETTER, NUMBER, SPACE, NEWLINE = range(5)  # as in `pretokens`: numba freezes globals of its own module
 _LONGEST_CACHED = 128
 Index: TypeAlias = int | np.signedinteger[Any]
@@ -41,22 +43,6 @@ class WordCache(NamedTuple):
 
 
 @njit(cache=True, nogil=True)
-def code_point(data: NDArray[np.uint8], at: Index) -> tuple[Index, Index]:
-    """Code point of valid UTF-8 at a position, and the position after it."""
-    first = np.int64(data[at])
-    if first < 0x80:
-        return first, at + 1
-    if first < 0xE0:
-        return ((first & 0x1F) << 6) | (np.int64(data[at + 1]) & 0x3F), at + 2
-    if first < 0xF0:
-        middle = (np.int64(data[at + 1]) & 0x3F) << 6
-        return ((first & 0x0F) << 12) | middle | (np.int64(data[at + 2]) & 0x3F), at + 3
-    upper = (np.int64(data[at + 1]) & 0x3F) << 12
-    lower = ((np.int64(data[at + 2]) & 0x3F) << 6) | (np.int64(data[at + 3]) & 0x3F)
-    return ((first & 0x07) << 18) | upper | lower, at + 4
-
-
-@njit(cache=True, nogil=True)
 def contraction(data: NDArray[np.uint8], at: Index, end: Index) -> Index:
     """End of 's 't 'm 'd 're 've 'll in either case at an apostrophe, or `at` when there is none."""
     if at + 1 >= end:
@@ -76,7 +62,8 @@ def contraction(data: NDArray[np.uint8], at: Index, end: Index) -> Index:
 def run_end(data: NDArray[np.uint8], at: Index, end: Index, classes: NDArray[np.uint8], wanted: Index) -> Index:
     """End of the run of code points of one class that starts at a position."""
     while at < end:
-        point, following = code_point(data, at)
+        point, width = code_point(data, at)
+        following = at + width
         if classes[point] != wanted:
             break
         at = following
@@ -89,7 +76,8 @@ def white_end(data: NDArray[np.uint8], at: Index, end: Index, classes: NDArray[n
     start, last = at, at
     after_newline: Index = -1
     while at < end:
-        point, following = code_point(data, at)
+        point, width = code_point(data, at)
+        following = at + width
         kind = classes[point]
         if kind != SPACE and kind != NEWLINE:
             break
@@ -106,7 +94,8 @@ def white_end(data: NDArray[np.uint8], at: Index, end: Index, classes: NDArray[n
 @njit(cache=True, nogil=True)
 def piece_end(data: NDArray[np.uint8], at: Index, end: Index, classes: NDArray[np.uint8]) -> Index:
     """End of the piece that starts at a position; always beyond it."""
-    point, following = code_point(data, at)
+    point, width = code_point(data, at)
+    following = at + width
     kind = classes[point]
     if kind == LETTER:
         return run_end(data, following, end, classes, LETTER)
