@@ -19,7 +19,7 @@ from didact.recipe.load import Recipe
 from didact.recipe.mixes import Purpose
 from didact.recipe.tokenizing import TokenizerSettings
 from didact.records import Header
-from didact.records.table import from_table, texts_column
+from didact.records.table import from_table
 from didact.render.renderer import renderer_of
 from didact.render.template import template
 from didact.render.tokenizer import Tokenizer, train_tokenizer
@@ -48,8 +48,7 @@ def _sample(rows: Rows, train: I64, size: int, key: str) -> Iterator[str]:
     reached = np.cumsum(rows.column("size")[order])
     chosen = np.sort(order[: int(np.searchsorted(reached, size)) + 1])
     for chunk, _, inside in rows.by_chunk(chosen):
-        table = chunk.table("records").take(pa.array(inside))
-        yield from texts_column(table["segments"].combine_chunks()).to_pylist()
+        yield from chunk.segments(inside).texts.to_pylist()
 
 
 def load_kernels(_: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -151,9 +151,3 @@ def from_table(table: pa.Table) -> Iterator[Record]:
 def concat(tables: Sequence[pa.Table]) -> pa.Table:
     """Tables one after the other, their dictionaries made one."""
     return pa.concat_tables(tables).unify_dictionaries() if tables else SCHEMA.empty_table()
-
-
-def fields_of(table: pa.Table) -> list[str]:
-    """Every field name that occurs in the table's segments."""
-    names = (chunk.flatten().field("field").dictionary.to_pylist() for chunk in table.column("segments").chunks)
-    return sorted(set(chain.from_iterable(names)))
