@@ -106,7 +106,7 @@ def test_placeholder_input_is_empty_with_a_warning(placeholder: str) -> None:
     assert reading.record.input == ""
     assert note_codes(reading) == ["CO003"]
     assert reading.record.origin is not None
-    assert reading.record.origin.extra == {"input": placeholder}
+    assert reading.record.origin.spelt == {"input": placeholder}
 
 
 def test_alpaca_with_system_or_history_is_a_conversation() -> None:
@@ -393,7 +393,7 @@ def test_number_for_text_is_spelt_and_kept() -> None:
     assert (reading.record.answers[0].text, reading.record.context) == ("2.0", "Two dolls.")
     assert note_codes(reading) == ["SC003"]
     assert reading.record.origin is not None
-    assert (reading.record.origin.extra, reading.record.origin.key) == ({"ID": "c1", "Answer": 2.0}, "c1")
+    assert (reading.record.origin.extra, reading.record.origin.spelt) == ({"ID": "c1"}, {"Answer": 2.0})
 
 
 # --- task files

@@ -8,6 +8,7 @@ DidactError
 ├── DataError               exit 1: the call is sound, the data cannot do what was asked
 │   ├── EmptySplit          a requested split would hold no record
 │   ├── ImpossibleMix       the sources cannot supply the shares and budget asked for
+│   ├── NoPlace             a format has no place for what a record holds
 │   └── TooManyRejected     more rows were rejected than --max-rejected allows
 ├── StoreError              exit 1: what is on disk is incomplete, damaged or cannot be written
 │   ├── CorruptVersion      a version whose files do not match its manifest
@@ -71,6 +72,15 @@ class EmptySplit(DataError):
 
 class ImpossibleMix(DataError):
     """The sources cannot supply the shares and budget asked for."""
+
+
+class NoPlace(DataError):
+    """A format has no place for what stands at a JSON pointer of a record; the empty pointer means the whole record."""
+
+    def __init__(self, message: str, pointer: str = "") -> None:
+        super().__init__(f"'{pointer}': {message}" if pointer else message)
+        self.message = message
+        self.pointer = pointer
 
 
 class TooManyRejected(DataError):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from didact.errors import RowError
+from didact.errors import NoPlace, RowError
+from didact.formats.draft import Draft
 from didact.formats.fields import Fields, has_text, kind_of, pointer
 from didact.formats.messages import said
+from didact.formats.recast import defined, only_output, words
 from didact.formats.registry import Adapter, Reading
-from didact.records import Chat, Header, Message, Task
+from didact.records import Chat, Header, Message, Record, Task
 
 _OUTPUTS = ("output", "response", "completion")
 _NO_INPUT = frozenset(("<noinput>", "noinput", "no input", "no input.", "<no input>", "n/a", "none"))
@@ -47,7 +49,7 @@ def _input(fields: Fields) -> str:
     given = fields.optional("input")
     if len(given) < 12 and given.strip().lower() in _NO_INPUT:
         fields.note("CO003", "/input", f"'{given}' is read as an empty input")
-        fields.keep("input", given)
+        fields.held_as("input", given)
         return ""
     return given
 
@@ -65,10 +67,50 @@ def _conversation(fields: Fields, instruction: str, given: str, output: str) -> 
         asked, answered = (fields.spelt(text, pointer("history", i, j)) for j, text in enumerate(turn))
         messages += [said("user", asked), said("assistant", answered)]
     if given:
-        fields.keep("input", given)
+        fields.held_as("input", given)
     messages.append(said("user", "\n\n".join(part for part in (instruction, given) if part)))
     messages.append(said("assistant", output))
     return Reading(Chat(messages=messages, origin=fields.origin("alpaca")), fields.notes)
+
+
+def _write(draft: Draft) -> None:
+    if isinstance(draft.record, Task):
+        draft.put("instruction", lambda task: defined(task, draft.header) or "")
+        draft.put("input", lambda task: task.input)
+        draft.put(draft.first_of(_OUTPUTS), only_output)
+        return
+    turns = _pairs(draft.record)
+    if draft.changed(lambda chat: _pairs(chat)[-1][0]):
+        draft.row.update(_asked(draft.row, turns[-1][0]))
+    draft.put(draft.first_of(_OUTPUTS), lambda chat: _pairs(chat)[-1][1])
+    draft.put_optional("history", lambda chat: [list(pair) for pair in _pairs(chat)[:-1]])
+    draft.put_optional("system", _system)
+
+
+def _asked(row: dict[str, Any], asked: str) -> dict[str, str]:
+    """Instruction and input of a turn that was edited: whichever of the two still stands in it stays."""
+    instruction, given = str(row.get("instruction") or ""), str(row.get("input") or "")
+    if instruction and asked.startswith(f"{instruction}\n\n"):
+        return {"instruction": instruction, "input": asked[len(instruction) + 2 :]}
+    if given and asked.endswith(f"\n\n{given}"):
+        return {"instruction": asked[: -len(given) - 2], "input": given}
+    return {"instruction": asked} | ({"input": ""} if given or not row else {})
+
+
+def _system(chat: Record) -> str:
+    messages = chat.messages if isinstance(chat, Chat) else []
+    return words(messages[0]) if messages and messages[0].role == "system" else ""
+
+
+def _pairs(chat: Record) -> list[tuple[str, str]]:
+    """Turns in pairs of question and answer, behind the system prompt. Raises NoPlace when they are not."""
+    messages = chat.messages if isinstance(chat, Chat) else []
+    spoken = messages[1:] if messages and messages[0].role == "system" else messages
+    roles = [message.role for message in spoken]
+    if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
+        raise NoPlace(f"a conversation of {', '.join(roles)} where questions and answers alternate", "/messages")
+    texts = [words(message) for message in spoken]
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 ADAPTERS = (
@@ -78,6 +120,8 @@ ADAPTERS = (
         example='{"instruction": "Sort the numbers.", "input": "3 1 2", "output": "1 2 3"}',
         fits=_fits,
         read=_read,
+        write=_write,
+        kinds=("task", "chat"),
         columns=dict(_COLUMNS),
     ),
 )

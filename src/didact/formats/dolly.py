@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from didact.canonical import content_hash
+from didact.formats.draft import Draft
 from didact.formats.fields import Fields, has_text
+from didact.formats.recast import defined, only_output
 from didact.formats.registry import Adapter, Reading
 from didact.records import Header, Task
 
@@ -33,6 +35,13 @@ def _read(row: Any, header: Header | None) -> Reading:
     return Reading(task, fields.notes)
 
 
+def _write(draft: Draft) -> None:
+    draft.put("instruction", lambda task: defined(task, draft.header) or "")
+    draft.put("context", lambda task: task.input)
+    draft.put("response", only_output)
+    draft.put_optional("category", lambda task: task.tags[0] if task.tags else "")
+
+
 ADAPTERS = (
     Adapter(
         name="dolly",
@@ -41,6 +50,8 @@ ADAPTERS = (
         '"category": "closed_qa"}',
         fits=_fits,
         read=_read,
+        write=_write,
+        kinds=("task",),
         columns={
             "instruction": "instruction",
             "context": "context",

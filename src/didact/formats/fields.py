@@ -12,7 +12,7 @@ from didact.records import Origin
 from didact.records.checks import Problem
 
 _ABSENT = object()
-_AUTHOR_KEYS = ("id", "ID", "_id", "uid", "uuid", "guid", "idx", "task_id", "question_id", "prompt_id")
+AUTHOR_KEYS = ("id", "ID", "_id", "uid", "uuid", "guid", "idx", "task_id", "question_id", "prompt_id")
 """Keys under which authors number their rows, the first found counts."""
 
 
@@ -22,7 +22,7 @@ class Fields:
     Raises RowError JS002 when the row is no object.
     """
 
-    __slots__ = ("_absent", "_extra", "_null", "_taken", "notes", "row")
+    __slots__ = ("_absent", "_extra", "_null", "_spelt", "_taken", "notes", "row")
 
     def __init__(self, row: Any) -> None:
         if not isinstance(row, dict):
@@ -33,6 +33,7 @@ class Fields:
         self._absent: list[str] = []
         self._null: list[str] = []
         self._extra: dict[str, Any] = {}
+        self._spelt: dict[str, Any] = {}
 
     def __contains__(self, key: str) -> bool:
         return key in self.row
@@ -76,7 +77,7 @@ class Fields:
             return ""
         if isinstance(value, bool | int | float):
             self.notes.append(("SC003", where, f"{value!r} stands where text belongs"))
-            self._extra[where.removeprefix("/")] = value
+            self._spelt[where.removeprefix("/")] = value
             return orjson.dumps(value).decode()
         raise RowError("SC002", f"{kind_of(value)} where text belongs", where)
 
@@ -94,6 +95,10 @@ class Fields:
         """Keep a value verbatim that the record has no place for."""
         self._extra[key] = value
 
+    def held_as(self, key: str, value: Any) -> None:
+        """Remember how a value was spelt that the record holds in another form."""
+        self._spelt[key] = value
+
     def origin(self, format_name: str) -> Origin:
         """What is left of the row, with the author's own identifier."""
         row = self.row
@@ -101,12 +106,12 @@ class Fields:
             extra = self._extra
         else:
             extra = {key: value for key, value in row.items() if key not in self._taken} | self._extra
-        if not (extra or self._absent or self._null):
+        if not (extra or self._spelt or self._absent or self._null):
             return Origin(format=format_name)
-        key = next((spelling for name in _AUTHOR_KEYS if (spelling := _identifier(extra.get(name)))), None)
+        key = next((spelling for name in AUTHOR_KEYS if (spelling := _identifier(extra.get(name)))), None)
         if key is not None and extra.get("id") == key:
             del extra["id"]
-        return Origin(format=format_name, key=key, extra=extra, absent=self._absent, null=self._null)
+        return Origin(format=format_name, key=key, extra=extra, spelt=self._spelt, absent=self._absent, null=self._null)
 
 
 def _identifier(value: Any) -> str | None:

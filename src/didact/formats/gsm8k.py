@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from didact.errors import NoPlace
+from didact.formats.draft import Draft
 from didact.formats.fields import Fields, has_text
 from didact.formats.registry import Adapter, Reading
 from didact.records import QA, Answer, Header
@@ -44,6 +46,17 @@ def _read(row: Any, header: Header | None) -> Reading:
     return Reading(record, fields.notes)
 
 
+def _write(draft: Draft) -> None:
+    draft.put("question", lambda qa: qa.question)
+    draft.put("answer", _only_answer)
+
+
+def _only_answer(qa: QA) -> str:
+    if len(qa.answers) != 1:
+        raise NoPlace(f"{len(qa.answers)} answers where one has a place", "/answers")
+    return qa.answers[0].text
+
+
 ADAPTERS = (
     Adapter(
         name="gsm8k",
@@ -51,6 +64,8 @@ ADAPTERS = (
         example='{"question": "Six boxes of seven?", "answer": "6 * 7 = <<6*7=42>>42\\n#### 42"}',
         fits=_fits,
         read=_read,
+        write=_write,
+        kinds=("qa",),
         columns={"question": "question", "answer": "answer"},
     ),
 )

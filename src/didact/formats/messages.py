@@ -109,7 +109,7 @@ def read_message(fields: Fields, item: Any, where: str) -> Message:
     if role is None:
         raise RowError("RO001", f"unknown role {spoken!r}", f"{where}/{role_key}")
     if spoken != role:
-        fields.keep(f"{where}/{role_key}".removeprefix("/"), spoken)
+        fields.held_as(f"{where}/{role_key}".removeprefix("/"), spoken)
     for key in item.keys() - _READ_KEYS:
         fields.keep(f"{where}/{key}".removeprefix("/"), item[key])
     parts = _parts(fields, item, where, spoken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from didact.formats.draft import ABSENT, Draft
 from didact.formats.fields import Fields, has_text
 from didact.formats.registry import Adapter, Reading
 from didact.records import Header, Origin, PlainText
@@ -30,6 +31,11 @@ def _read(row: Any, header: Header | None) -> Reading:
     return Reading(PlainText(text=text, title=title, origin=fields.origin("text")), fields.notes)
 
 
+def _write(draft: Draft) -> None:
+    draft.put("text", lambda record: record.text)
+    draft.put("title", lambda record: ABSENT if record.title is None else record.title)
+
+
 ADAPTERS = (
     Adapter(
         name="text",
@@ -37,6 +43,8 @@ ADAPTERS = (
         example='{"text": "It was a dark night.", "title": "Night"}',
         fits=_fits,
         read=_read,
+        write=_write,
+        kinds=("text",),
         columns={"text": "text"},
     ),
 )

@@ -92,7 +92,7 @@ def _implicit(fields: Fields, chosen_key: str, rejected_key: str) -> tuple[list[
         raise RowError(
             "SC001", f"no prompt: none of {', '.join(_PROMPTS)}, and the answers share no first turn", "/prompt"
         )
-    fields.keep("implicit_prompt", True)
+    fields.optional("prompt")
     return both[0][:shared], [dialogue[shared:] for dialogue in both]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from didact.errors import NoPlace
+from didact.formats.draft import ABSENT, Draft
 from didact.formats.fields import Fields, has_text
 from didact.formats.messages import is_judged, said
+from didact.formats.recast import defined, only_output, words
 from didact.formats.registry import Adapter, Reading
-from didact.records import Chat, Header, Task
+from didact.records import Chat, Header, Record, Task
 
 _PROMPTS = ("prompt", "inputs")
 _COMPLETIONS = ("completion", "response", "generation", "targets")
@@ -36,6 +39,25 @@ def _read(row: Any, header: Header | None) -> Reading:
     return Reading(task, fields.notes)
 
 
+def _write(draft: Draft) -> None:
+    draft.put(draft.first_of(_PROMPTS), lambda record: _said(record, "user", draft.header))
+    draft.put(draft.first_of(_COMPLETIONS), lambda record: _said(record, "assistant", draft.header))
+    draft.put_optional("system", lambda record: _said(record, "system", None))
+    draft.put("task_name", lambda record: ABSENT if record.task is None else record.task)
+
+
+def _said(record: Record, role: str, header: Header | None) -> str:
+    """What one side says: system prompt, prompt, or completion. Raises NoPlace for longer conversations."""
+    if isinstance(record, Task):
+        parts = {"user": "\n\n".join(part for part in (defined(record, header), record.input) if part)}
+        return parts.get(role, only_output(record) if role == "assistant" else "")
+    messages = record.messages if isinstance(record, Chat) else []
+    roles = [message.role for message in messages]
+    if roles[-2:] != ["user", "assistant"] or roles[:-2] not in ([], ["system"]):
+        raise NoPlace(f"a conversation of {', '.join(roles)} where prompt and completion belong", "/messages")
+    return next((words(message) for message in messages if message.role == role), "")
+
+
 ADAPTERS = (
     Adapter(
         name="prompt_completion",
@@ -43,6 +65,8 @@ ADAPTERS = (
         example='{"prompt": "Two and two?", "completion": "Four."}',
         fits=_fits,
         read=_read,
+        write=_write,
+        kinds=("task", "chat"),
         columns={"prompt": "prompt", "response": "completion", "system": "system"},
     ),
 )

@@ -75,7 +75,7 @@ def _optional(fields: Fields, names: dict[str, str], wanted: tuple[str, ...]) ->
         return None
     text = fields.optional(key)
     if not text and fields.row[key] is not None:
-        fields.keep(key, text)
+        fields.held_as(key, text)
     return text or None
 
 
@@ -153,21 +153,21 @@ def _label(fields: Fields, value: Any, choices: list[Choice], where: str) -> str
     """The label of the right choice, from its label, its index counted from 0, or its text."""
     labels = [choice.label for choice in choices]
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
-        fields.keep(where.removeprefix("/"), value)
+        fields.held_as(where.removeprefix("/"), value)
         return labels[value]
     text = fields.spelt(value, where)
     if text in labels:
         return text
     bare = text.strip().rstrip(".)").lstrip("(")
     if bare in labels:
-        fields.keep(where.removeprefix("/"), value)
+        fields.held_as(where.removeprefix("/"), value)
         return bare
     same = [choice.label for choice in choices if choice.text == text]
     if len(same) == 1:
-        fields.keep(where.removeprefix("/"), value)
+        fields.held_as(where.removeprefix("/"), value)
         return same[0]
     if text.isdigit() and int(text) < len(choices):
-        fields.keep(where.removeprefix("/"), value)
+        fields.held_as(where.removeprefix("/"), value)
         return labels[int(text)]
     return text
 

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from didact.errors import CallError, UnknownName
+from didact.formats.draft import Draft
 from didact.records import Header, Record
 from didact.records.checks import Problem
 
@@ -28,7 +29,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """Reads one third-party format."""
+    """Reads, and where it has `write` also writes, one third-party format."""
 
     name: str
     description: str
@@ -45,6 +46,19 @@ class Adapter:
     """Key of the list that holds the rows, when a file is one object."""
     header: Callable[[dict[str, Any], str], Header] | None = None
     """What a file's object says once, from that object without its list and the file's relative path."""
+    write: Callable[[Draft], None] | None = None
+    """Puts a record into a row. Raises NoPlace when the format has no place for such a record."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of record that `write` takes, the one it was made for first; others are recast to the first."""
+    write_header: Callable[[Header, dict[str, Any]], dict[str, Any]] | None = None
+    """What a file's object says once, without its list: from a header and the author's object, or `{}`."""
+    unfold: Callable[[Any], list[tuple[str, Any]]] | None = None
+    """The rows inside one element of a nested file, each with its JSON pointer in the element; the adapter's other
+    functions take such rows. Raises RowError when the element is nothing of the kind."""
+    fold: Callable[[Any, list[tuple[str, Any]]], Any] | None = None
+    """The opposite of `unfold`: the author's element with its rows replaced; only what differs is changed."""
+    gather: Callable[[list[Any]], list[Any]] | None = None
+    """Elements of a nested file, made of new rows; neighbours that say the same once share an element."""
 
 
 _ADDED: dict[str, Adapter] = {}

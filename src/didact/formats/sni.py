@@ -75,7 +75,7 @@ def _read(row: Any, header: Header | None) -> Reading:
     if not outputs:
         raise RowError("SC002", "an empty list of outputs", "/output")
     if not isinstance(value, list):
-        fields.keep("output", value)
+        fields.held_as("output", value)
     task = Task(
         input=given,
         outputs=outputs,

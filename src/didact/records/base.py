@@ -50,6 +50,12 @@ class Origin(Strict):
         description="Every key of the row that the record has no field for, verbatim.",
         examples=[{"most_similar": 0.4}],
     )
+    spelt: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="Values of the row that the record holds in another form, such as a number that stood for text, by "
+        "JSON pointer without its first slash.",
+        examples=[{"input": "<noinput>", "conversations/0/from": "gpt"}],
+    )
     absent: list[str] = Field(
         default_factory=list,
         description="Optional fields of the format that the row did not have; the record holds an empty text there.",
