@@ -25,7 +25,10 @@ SPACES = st.text(" \t\n", max_size=2)
 @st.composite
 def spaced(draw: st.DrawFn, value: Any) -> str:
     """A value as JSON text with white space and escapes drawn at random."""
-    gap = lambda: draw(SPACES)  # noqa: E731
+
+    def gap() -> str:
+        return draw(SPACES)
+
     if isinstance(value, dict):
         inner = ",".join(f"{gap()}{json.dumps(k)}{gap()}:{gap()}{draw(spaced(v))}{gap()}" for k, v in value.items())
         return f"{{{inner or gap()}}}"
