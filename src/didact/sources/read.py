@@ -41,7 +41,8 @@ class Rejected:
 class BlockRead:
     """What a block of rows became: `rows` = records + rejected + `unselected`."""
 
-    rows: int
+    rows: int = 0
+    """Rows looked at; in nested files those inside the elements."""
     records: list[Record] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     """Of the records, in the same order."""
@@ -74,11 +75,12 @@ def source_blocks(
 def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
     """Read the rows of a block as records, check them, and account for each."""
     adapter = get(file.format)
-    read = BlockRead(rows=len(block))
+    read = BlockRead()
     header = _header(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
-    for row in rows(block, row_limit):
+    for row, inside in _unfolded(rows(block, row_limit), adapter, block):
+        read.rows += 1
         if isinstance(row, Finding):
             _reject(read, block, row)
         elif source.where and not _selected(row.value, source):
@@ -90,8 +92,22 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
                 _finding(block, row, (header.code, header.pointer, f"in what the file says once: {header.message}")),
             )
         else:
-            _read_row(read, block, row, adapter, header, source)
+            _read_row(read, block, row, inside, adapter, header, source)
     return read
+
+
+def _unfolded(found: Iterator[Row | Finding], adapter: Adapter, block: Block) -> Iterator[tuple[Row | Finding, str]]:
+    """The rows of a block and, for a nested file, the rows inside each of its elements with their JSON pointers."""
+    for row in found:
+        if adapter.unfold is None or isinstance(row, Finding):
+            yield row, ""
+            continue
+        try:
+            inner = adapter.unfold(row.value)
+        except RowError as error:
+            yield _finding(block, row, (error.code, error.pointer, error.message)), ""
+            continue
+        yield from ((Row(row.index, row.line, row.offset, value), pointer) for pointer, value in inner)
 
 
 def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
@@ -106,20 +122,22 @@ def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
         return RowError("JS001", str(error).partition("\n")[0])
 
 
-def _read_row(read: BlockRead, block: Block, row: Row, adapter: Adapter, header: Header | None, source: Source) -> None:
-    """One row: a record with its findings, or a rejected row."""
+def _read_row(
+    read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, header: Header | None, source: Source
+) -> None:
+    """One row: a record with its findings, or a rejected row. `inside` is its pointer in a nested file's element."""
     try:
         reading = adapter.read(renamed(row.value, source.columns, adapter), header)
     except RowError as error:
-        _reject(read, block, _finding(block, row, (error.code, error.pointer, error.message)))
+        _reject(read, block, _finding(block, row, (error.code, inside + error.pointer, error.message)))
         return
     except ValidationError as error:
-        _reject(read, block, _finding(block, row, _invalid(error)))
+        _reject(read, block, _finding(block, row, _invalid(error), inside))
         return
     record = _with_metadata(reading.record, row.value, source, header)
     texts = record.texts()
     if problems := [*reading.notes, *check(record, texts)]:
-        found = [_finding(block, row, problem) for problem in problems]
+        found = [_finding(block, row, problem, inside) for problem in problems]
         read.findings += found
         decisive = next((finding for finding in found if finding.severity == "error"), None)
         if decisive is not None:
@@ -136,9 +154,9 @@ def _invalid(error: ValidationError) -> tuple[str, str, str]:
     return "SC002", "".join(f"/{part}" for part in first["loc"]), first["msg"]
 
 
-def _finding(block: Block, row: Row, problem: tuple[str, str, str]) -> Finding:
+def _finding(block: Block, row: Row, problem: tuple[str, str, str], inside: str = "") -> Finding:
     code, pointer, message = problem
-    return Finding(code, block.path, row.index, row.line, row.offset, pointer, message)
+    return Finding(code, block.path, row.index, row.line, row.offset, inside + pointer, message)
 
 
 def _reject(read: BlockRead, block: Block, finding: Finding) -> None:
