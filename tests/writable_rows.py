@@ -119,6 +119,7 @@ CASES: dict[str, Callable[[], Rows]] = {
     "squad_articles": lambda: fields(
         {"question": TEXT, "context": TEXT, "answers": _ANSWERS}, {"paragraph": st.just({"id": "p"})}
     ),
+    "classification": lambda: fields({"text": TEXT, "label": st.text(min_size=1, max_size=4) | st.integers(0, 5)}, {}),
     "self_instruct": lambda: fields(
         {"instruction": ODD, "output": ODD}, {"input": ODD, "name": ODD, "is_classification": st.booleans()}
     ),

@@ -76,7 +76,7 @@ def written_choices(given: Any, new: Sequence[Choice], was: Sequence[Choice]) ->
         }
     if isinstance(given, list) and len(given) == len(new) == len(was):
         return [_merged_choice(item, one, before) for item, one, before in zip(given, new, was, strict=True)]
-    if [choice.label for choice in new] == [default_label(i) for i in range(len(new))]:
+    if _is_lettered([choice.label for choice in new]):
         return [choice.text for choice in new]
     return {"text": [choice.text for choice in new], "label": [choice.label for choice in new]}
 
@@ -122,6 +122,18 @@ def _place_of(value: Any, choices: Sequence[Choice], labels: list[str]) -> int |
     if len(same) == 1:
         return same[0]
     return int(bare) if bare.isdecimal() and bare.isascii() and int(bare) < len(choices) else None
+
+
+def new_key(label: str, choices: Sequence[Choice]) -> int | str:
+    """The key to an option of a new row: its index where labels are letters in order, else its label, since an index
+    could be taken for a label that is a number.
+    """
+    labels = [choice.label for choice in choices]
+    return labels.index(label) if label in labels and _is_lettered(labels) else label
+
+
+def _is_lettered(labels: list[str]) -> bool:
+    return labels == [default_label(i) for i in range(len(labels))]
 
 
 def written_key(given: Any, label: str, new: Sequence[Choice], was: Sequence[Choice]) -> Any:

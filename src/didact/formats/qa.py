@@ -11,7 +11,7 @@ from typing import Any
 
 from didact.canonical import content_hash
 from didact.errors import RowError
-from didact.formats.choices import label_of, lettered_columns, listed_choices, written_choices, written_key
+from didact.formats.choices import label_of, lettered_columns, listed_choices, new_key, written_choices, written_key
 from didact.formats.draft import Draft
 from didact.formats.fields import Fields, pointer, shown_keys
 from didact.formats.registry import Adapter, Reading
@@ -51,7 +51,8 @@ def _fits(row: Any) -> float:
     question, answer = _find(names, _QUESTIONS), _find(names, _ANSWERS)
     if question is None or answer is None or "instruction" in names or "chosen" in names:
         return 0.0
-    if names.get("question") is None and "answer" not in names:
+    chosen = _find(names, _CHOICES) is not None or isinstance(row[question], dict)
+    if names.get("question") is None and "answer" not in names and not chosen:
         return 0.4
     if isinstance(row[answer], str) and "####" in row[answer]:
         return 0.8
@@ -204,7 +205,7 @@ def _written_answers(given: Any, record: QA, before: Record | None) -> Any:
     answers = record.answers
     if record.choices and len(answers) == 1:
         if was is None or not was.choices:
-            return next((i for i, c in enumerate(record.choices) if c.label == answers[0].text), answers[0].text)
+            return new_key(answers[0].text, record.choices)
         return written_key(given, answers[0].text, record.choices, was.choices)
     texts = [answer.text for answer in answers]
     if isinstance(given, dict) or (was is None and not _is_plain(record)):

@@ -17,6 +17,7 @@ from didact.records.checks import Problem
 _FAMILIES = (
     "alpaca", "dolly", "sharegpt", "openai", "prompt_completion", "gsm8k", "qa", "sni", "bbh", "preference", "plain",
     "squad", "self_instruct",
+    "classification",
 )  # fmt: skip
 ENTRY_POINTS = "didact.formats"
 
