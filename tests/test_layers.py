@@ -24,7 +24,7 @@ ORDER = tuple(
     engine
     store
     report
-    build validate
+    build validate repair
     model
     evaluate serve
     run
