@@ -19,10 +19,16 @@ from hypothesis import strategies as st
 
 from didact.cli import cli
 from didact.errors import CallError
+from didact.recipe.sources import Source
+from didact.records.findings import CODES, Finding
 from didact.repair.cells import edited_cells
 from didact.repair.files import Repaired, repair
 from didact.repair.fixes import FIXES, Fix
+from didact.repair.rows import repaired_row
+from didact.sources.blocks import Block, SourceFile
+from didact.sources.cutting import read_blocks
 from didact.sources.delimited import cells_of
+from didact.sources.read import read_block
 from didact.validate import validate
 
 DIRTY = Path(__file__).parent.parent / "sample_data" / "dirty"
@@ -92,7 +98,7 @@ def test_arrays_keep_their_layout_and_lose_stray_commas(tmp_path: Path) -> None:
     fixed = (tmp_path / "b.json").read_text(encoding="utf-8")
     assert len(json.loads(fixed)) == 3 and fixed == f"[ \n {row},\n\t{row} ,\n {row}\n  \n ]\n"
     assert validate(tmp_path / "b.json").clean(strict=True)
-    assert done.changes == {"IO003": 1, "JS003": 3}
+    assert done.changes == {"IO003": 1, "JS008": 3}
 
 
 @pytest.mark.parametrize("size", [7, 64, 1 << 20])
@@ -140,6 +146,63 @@ def test_a_fix_of_texts_reaches_every_text_of_its_row(tmp_path: Path) -> None:
     assert pointers == ["/instruction", "/input", "/output", "/more~1~0/0/k"]
 
 
+_SAID = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}
+_TOLD = {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yes"}
+_B = {"from": "system", "value": "Be brief."}
+_EMOJI = "\U0001f469\u200d\U0001f52c"
+_TALK = {"messages": [{"role": "system", "content": "Be brief."}] * 2 + list(_SAID)}
+
+
+@pytest.mark.parametrize(
+    ("format", "row", "code", "pointer", "expected"),
+    [
+        ("alpaca", {"input": None}, "SC005", "/input", {"input": ""}),
+        ("alpaca", {"input": True}, "SC003", "/input", {"input": "true"}),
+        ("alpaca", {"input": "N/A"}, "CO003", "/input", {"input": ""}),
+        ("openai", {"messages": json.dumps(_SAID)}, "JS005", "/messages", {"messages": list(_SAID)}),
+        ("openai", _TALK, "RO007", "/messages/1", {"messages": _TALK["messages"][1:]}),
+        ("openai", _TALK, "RO007", "/messages/2", _TALK),
+        ("sharegpt", {"conversations": [_B, _B, *_TOLD]}, "RO007", "/messages/1", {"conversations": [_B, *_TOLD]}),
+        ("alpaca", {"input": "a\x07\u2028b\r\n"}, "UN001", "/input", {"input": "a\nb\r\n"}),
+        ("alpaca", {"input": "crÃ¨me"}, "UN002", "/input", {"input": "crème"}),
+        (
+            "alpaca",
+            {"input": f"a\u200bb\u202e {_EMOJI}"},
+            "UN004",
+            "/input",
+            {"input": f"ab {_EMOJI}"},
+        ),
+        ("alpaca", {"input": "cafe\u0301"}, "UN005", "/input", {"input": "café"}),
+        ("alpaca", {"input": "1. a\\n2. b\\n"}, "CO011", "/input", {"input": "1. a\n2. b\n"}),
+        ("alpaca", {"input": "R&amp;B"}, "CO012", "/input", {"input": "R&B"}),
+    ],
+)
+def test_each_fix_mends_what_its_code_reports(
+    format: str, row: dict[str, Any], code: str, pointer: str, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    """One row for each code with a fix: the value at the pointer is mended, and what does not fit stays."""
+    if format == "alpaca":
+        row = {"instruction": "Do it.", "output": "Done."} | row
+        expected = {"instruction": "Do it.", "output": "Done."} | expected
+    (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
+    file = SourceFile("s", tmp_path / "a.jsonl", "a.jsonl", "jsonl", format)
+    (block,) = read_blocks(file)
+    assert isinstance(block, Block)
+    source = Source(path="a.jsonl")
+    # A finding of its own lets the fix be tried whether or not the reader reports this code today.
+    there = [*read_block(block, file, source).findings]
+    found = [one for one in there if one.severity == "warning"] + [Finding(code, "a.jsonl", 0, 1, 0, pointer, "")]
+    fixed, changes = repaired_row(block, 0, found, file, source, {code: FIXES[code]})
+    assert json.loads(fixed) == expected
+    assert {change.code for change in changes} == ({code} if expected != row else set())
+
+
+def test_every_fix_of_the_catalogue_exists() -> None:
+    """No code promises a fix that nothing makes."""
+    assert FIXES.keys() == {entry.code for entry in CODES.values() if entry.fix}
+    assert all(FIXES[entry.code].name == entry.fix for entry in CODES.values() if entry.fix)
+
+
 def test_tables_keep_their_dialect(tmp_path: Path) -> None:
     """Quotes, line ends and blank lines of a CSV stay; the repaired cell is written as the one it replaces."""
     table = b'instruction,input,output\r\n"a, ""b""",noinput,c\r\n\r\n"two\nlines","N/A","d"\r\nx,y,z'
@@ -157,8 +220,8 @@ def test_edited_cells_read_as_asked(was: list[str], data: st.DataObject, quoting
     """For any cells: the edited row reads as the new cells, by the standard library's reader, or stays as it was."""
     new = [data.draw(st.just(cell) | _CELL) for cell in was]
     out = io.StringIO(newline="")
-    csv.writer(out, lineterminator="", quoting=quoting).writerow(was)
-    raw = out.getvalue().encode()
+    csv.writer(out, quoting=quoting).writerow(was)
+    raw = out.getvalue().removesuffix("\r\n").encode()
     made = edited_cells(raw, ",", True, was, new)
     assert made == raw if new == was else True
     if any(new) or len(new) > 1:

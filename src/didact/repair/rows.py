@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from didact.formats.registry import get
 from didact.recipe.sources import Source
 from didact.records.findings import Finding
 from didact.repair.cells import edited_cells
-from didact.repair.fixes import Fix
+from didact.repair.fixes import PARSE_JSON, Fix
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.delimited import DELIMITERS
 from didact.sources.read import BlockRead, read_block
@@ -43,6 +44,8 @@ def repaired_row(
 
     The row stays as it is when a fix would bring a finding that was not there, and when it is rejected in the end.
     """
+    if block.container in DELIMITERS:  # whose cells hold texts only
+        fixes = {code: fix for code, fix in fixes.items() if fix.name != PARSE_JSON}
     raw, codes, changes = block.row(place), _counted(found), list[Change]()
     read: BlockRead | None = None
     for _ in range(_ROUNDS):
@@ -99,13 +102,15 @@ def _exact(block: Block, row: Row) -> Any:
 
 
 def _own_pointer(pointer: str, row: Any, source: Source, file: SourceFile) -> str:
-    """A finding's pointer under the author's own key, where `columns` reads it under another."""
+    """A finding's pointer under the author's own key, where the format or `columns` reads it under another."""
+    first, slash, rest = pointer[1:].partition("/")
     own = get(file.format).columns
-    for generic, key in source.columns.items():
-        name = f"/{own[generic]}"
-        if isinstance(row, dict) and key in row and (pointer == name or pointer.startswith(f"{name}/")):
-            return f"/{key.replace('~', '~0').replace('/', '~1')}{pointer[len(name) :]}"
-    return pointer
+    if not isinstance(row, dict):
+        return pointer
+    name = next((key for generic, key in source.columns.items() if own[generic] == first and key in row), first)
+    if name not in row and own.get(name) in row:
+        name = own[name]
+    return f"/{name.replace('~', '~0').replace('/', '~1')}{slash}{rest}" if name != first else pointer
 
 
 _Made = list[tuple[str, Any, Any]]
@@ -116,9 +121,17 @@ def _fixed(value: Any, fix: Fix, pointer: str) -> tuple[Any, _Made]:
     made: _Made = []
     if fix.scope == "texts":
         return _each_text(value, "", fix.change, made), made
+    path = pointer.split("/")[1:]
     if fix.scope == "value":
-        return _at(value, pointer.split("/")[1:], pointer, fix.change, made), made
+        return _at(value, path, pointer, fix.change, made), made
+    if fix.scope == "item" and path and path[-1].isdecimal():
+        change = partial(_without, fix.change, int(path[-1]))
+        return _at(value, path[:-1], pointer.rpartition("/")[0], change, made), made
     return value, made
+
+
+def _without(change: Callable[[list[Any], int], Any], place: int, items: Any) -> Any:
+    return change(items, place) if isinstance(items, list) else items
 
 
 def _each_text(value: Any, pointer: str, change: Callable[[Any], Any], made: _Made) -> Any:
