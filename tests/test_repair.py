@@ -127,9 +127,10 @@ def test_a_fix_that_makes_things_worse_is_not_made(tmp_path: Path) -> None:
     """A change that would bring a finding which was not there is left out."""
     row = json.dumps({"instruction": "a", "input": "none", "output": "b"})
     (tmp_path / "a.jsonl").write_text(row + "\n")
-    wrong = {"CO003": Fix("break", "value", lambda value: [value])}
-    assert not repair(tmp_path / "a.jsonl", tmp_path / "b.jsonl", "alpaca", fixes=wrong).changes
-    assert (tmp_path / "b.jsonl").read_text() == row + "\n"
+    for name, worse in (("rejects", ["none"]), ("warns", 5)):
+        wrong = {"CO003": Fix(name, "value", lambda _, worse=worse: worse)}
+        assert not repair(tmp_path / "a.jsonl", tmp_path / f"{name}.jsonl", "alpaca", fixes=wrong).changes
+        assert (tmp_path / f"{name}.jsonl").read_text() == row + "\n"
 
 
 def test_a_fix_of_texts_reaches_every_text_of_its_row(tmp_path: Path) -> None:
@@ -243,6 +244,7 @@ def test_compressed_files_stay_compressed(tmp_path: Path) -> None:
         assert repair(folder, tmp_path / out, "alpaca").files == 1
     assert (tmp_path / "x" / "good.jsonl.gz").read_bytes() == (folder / "good.jsonl.gz").read_bytes()
     assert (tmp_path / "x" / "odd.jsonl.gz").read_bytes() == (tmp_path / "y" / "odd.jsonl.gz").read_bytes()
+    assert (tmp_path / "x" / "odd.jsonl.gz").read_bytes()[4:8] == bytes(4), "the clock is not written into it"
     assert json.loads(content(tmp_path / "x" / "odd.jsonl.gz")) == good
     for suffix in ("", ".gz", ".zst", ".bz2", ".xz"):
         one = tmp_path / f"one.jsonl{suffix}"
