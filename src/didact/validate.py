@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ from didact.recipe.sources import Source
 from didact.records.findings import CODES, Finding
 from didact.report.progress import Listener, Silent
 from didact.sources.blocks import SourceFile
+from didact.sources.excerpts import with_excerpts
+from didact.sources.given import given_source
 from didact.sources.read import plan_source, read_block, source_blocks
+from didact.text.shown import spelt_path
 
 _BLOCK_BYTES = 4 << 20
 
@@ -32,7 +36,12 @@ class FileVerdict:
     def as_json(self) -> dict[str, Any]:
         """The verdict as plain values."""
         counts = {"records": self.records, "valid": self.valid, "rejected": self.rejected}
-        return {"path": self.path, "format": self.format, **counts, "findings": dict(sorted(self.findings.items()))}
+        return {
+            "path": spelt_path(self.path),
+            "format": self.format,
+            **counts,
+            "findings": dict(sorted(self.findings.items())),
+        }
 
 
 @dataclass
@@ -41,6 +50,8 @@ class Report:
 
     files: list[FileVerdict] = field(default_factory=list)
     located: list[Finding] = field(default_factory=list)
+    root: str = "."
+    """Folder that the paths are relative to, as seen from where the call was made."""
 
     @property
     def findings(self) -> Counter[str]:
@@ -64,30 +75,39 @@ class Report:
 
 def _located(finding: Finding) -> dict[str, Any]:
     names = ("code", "severity", "path", "line", "offset", "pointer", "message")
-    return {name: getattr(finding, name) for name in names}
+    return {name: getattr(finding, name) for name in names} | {"path": spelt_path(finding.path)}
 
 
 def validate(
     paths: str | Path | Sequence[str | Path],
     format: str = "auto",
     *,
+    columns: dict[str, str] | None = None,
+    limit: int | None = None,
+    where: dict[str, Any] | None = None,
     max_findings: int = 2,
     tell: Listener | None = None,
 ) -> Report:
     """Check every row of files, folders or globs, in bounded memory.
 
+    columns, limit, where: as for a recipe's source; rows that they leave out are not counted.
     max_findings: located findings kept per file and code; all are counted.
     Raises InputMissing for a path that is not there, CallError when a file's format cannot be told.
     """
     listener = tell if tell is not None else Silent()
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    source = Source(path=[str(path) for path in given], format=format)
+    source = given_source(paths, format=format, columns=columns, limit=limit, where=where)
     files = plan_source("validate", source, Path.cwd())
     listener.stage("validate")
-    report = Report([FileVerdict(file.relative, file.format) for file in files])
+    report = Report([FileVerdict(file.relative, file.format) for file in files], root=_root(files))
     with without_cycle_collector():
         _check_all(report, files, source, max_findings, listener)
     return report
+
+
+def _root(files: Sequence[SourceFile]) -> str:
+    """The folder that the files' paths are relative to, from the current one."""
+    parts = len(Path(files[0].relative).parts)
+    return os.path.relpath(files[0].path.parents[parts - 1])
 
 
 def _check_all(report: Report, files: Sequence[SourceFile], source: Source, max_findings: int, tell: Listener) -> None:
@@ -96,7 +116,7 @@ def _check_all(report: Report, files: Sequence[SourceFile], source: Source, max_
     for file, found in source_blocks(files, source, _BLOCK_BYTES):
         verdict = verdicts[file.relative]
         if isinstance(found, Finding):
-            _note(report, verdict, [found], max_findings)
+            report.located += _note(verdict, [found], max_findings)
             lost = int(CODES[found.code].row)
             verdict.records += lost
             verdict.rejected += lost
@@ -108,15 +128,18 @@ def _check_all(report: Report, files: Sequence[SourceFile], source: Source, max_
 def _check(report: Report, verdict: FileVerdict, file: SourceFile, block: Any, source: Source, most: int) -> int:
     """Check the rows of one block; how many there were."""
     read = read_block(block, file, source)
-    verdict.records += read.rows
+    verdict.records += read.rows - read.unselected
     verdict.valid += len(read.records)
     verdict.rejected += len(read.rejected)
-    _note(report, verdict, read.findings, most)
+    report.located += with_excerpts(_note(verdict, read.findings, most), block, file, source)
     return read.rows
 
 
-def _note(report: Report, verdict: FileVerdict, findings: Sequence[Finding], most: int) -> None:
+def _note(verdict: FileVerdict, findings: Sequence[Finding], most: int) -> list[Finding]:
+    """Count findings; those of them that are kept."""
+    kept = []
     for finding in findings:
         if verdict.findings[finding.code] < most:
-            report.located.append(finding)
+            kept.append(finding)
         verdict.findings[finding.code] += 1
+    return kept

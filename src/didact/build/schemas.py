@@ -1,4 +1,5 @@
-"""The published JSON Schemas, generated from the models: records by kind, header, recipe, manifest.
+"""The published JSON Schemas, generated from the models: records by kind, header, recipe,
+manifest, validation report.
 
 `python -m didact.build.schemas DIR` writes them; a test compares the committed files with the models.
 """
@@ -15,6 +16,7 @@ from pydantic import BaseModel
 from didact.durable import write_json
 from didact.recipe.load import Recipe
 from didact.records import KINDS, Header
+from didact.report.validation_json import ValidationReport
 from didact.store.manifest import Manifest
 
 SCHEMA_VERSION = 1
@@ -25,7 +27,13 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def published() -> dict[str, dict[str, Any]]:
     """Every published schema by name, each a JSON Schema 2020-12 with a versioned `$id`."""
-    models: dict[str, type[BaseModel]] = {**KINDS, "header": Header, "recipe": Recipe, "manifest": Manifest}
+    models: dict[str, type[BaseModel]] = {
+        **KINDS,
+        "header": Header,
+        "recipe": Recipe,
+        "manifest": Manifest,
+        "validation": ValidationReport,
+    }
     return {name: _schema(name, model) for name, model in models.items()}
 
 

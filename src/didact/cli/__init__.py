@@ -25,7 +25,9 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except DidactError as error:
-            click.echo(f"didact: error: {error}", err=True)
+            from didact.text.shown import visible
+
+            click.echo(f"didact: error: {visible(str(error))}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             click.echo("didact: interrupted; the same command goes on from what is complete", err=True)

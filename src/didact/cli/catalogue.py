@@ -26,7 +26,7 @@ def formats(as_json: bool) -> None:
 @click.command(epilog="Example: didact schema task")
 @click.argument("kind", required=False)
 def schema(kind: str | None) -> None:
-    """Print the JSON Schema of a KIND of record, of the recipe or of the manifest; without KIND, list them."""
+    """Print the JSON Schema of a KIND of record, of recipes, manifests or validations; without KIND, list them."""
     from didact.build.schemas import published
     from didact.errors import UnknownName
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from didact.cli.options import RECIPE, json_option, print_json, store_option, workers_option
+from didact.cli.options import RECIPE, json_option, pairs_option, print_json, store_option, workers_option
 
 
-@click.command(epilog="Example: didact validate data/*.jsonl --strict")
+@click.command(epilog="Example: didact validate data/*.jsonl --report findings.html --strict")
 @click.argument("paths", nargs=-1, required=True)
 @click.option(
     "--format",
@@ -18,30 +19,75 @@ from didact.cli.options import RECIPE, json_option, print_json, store_option, wo
     show_default=True,
     help="Adapter to read with; `didact formats` lists them.",
 )
+@pairs_option("--columns", metavar="NAME=KEY", help="Which key of a row holds what, as in prompt=query; repeatable.")
+@pairs_option("--where", help="Check only rows with this value under this key; repeatable.")
+@click.option("--limit", type=click.IntRange(1), help="Check only the first rows, before --where.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
 @click.option(
     "--max-findings",
     type=click.IntRange(0),
     default=2,
     show_default=True,
-    help="Located findings shown per file and code.",
+    help="Located findings kept per file and code, and shown per code.",
+)
+@click.option(
+    "--report",
+    "reports",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write a report: FILE.json, FILE.sarif or FILE.html; repeatable.",
 )
 @json_option
 @click.pass_context
 def validate(
-    ctx: click.Context, paths: tuple[str, ...], format_name: str, strict: bool, max_findings: int, as_json: bool
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    format_name: str,
+    columns: dict[str, str],
+    where: dict[str, str],
+    limit: int | None,
+    strict: bool,
+    max_findings: int,
+    reports: tuple[Path, ...],
+    as_json: bool,
 ) -> None:
     """Check every row of PATHS; exit 1 when something is wrong."""
     from didact.report.progress import Narrator
+    from didact.report.validation_files import require_writable, write_report
     from didact.report.verdicts import print_verdicts
+    from didact.sources.files import list_files
     from didact.validate import validate as check
 
-    report = check(paths, format_name, max_findings=max_findings, tell=Narrator())
+    inputs = [path for path, _ in list_files(paths, Path.cwd())]
+    for path in reports:
+        require_writable(path, inputs)
+    report = check(
+        paths,
+        format_name,
+        columns=columns,
+        limit=limit,
+        where={key: _value(text) for key, text in where.items()},
+        max_findings=max_findings,
+        tell=Narrator(),
+    )
+    for path in reports:
+        write_report(path, report)
     if as_json:
         print_json(report.as_json())
     else:
-        print_verdicts(report)
+        print_verdicts(report, examples=max_findings)
     ctx.exit(0 if report.clean(strict) else 1)
+
+
+def _value(text: str) -> Any:
+    """A value as the command line spells it: a JSON number, boolean or null, else the text itself."""
+    import orjson
+
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return text if isinstance(value, str | list | dict) else value
 
 
 @click.command(epilog="Example: didact build recipe.yaml --workers 2")

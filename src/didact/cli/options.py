@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_INVISIBLE = "[\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]"
+"""Controls and marks that JSON lets stand unescaped and that move cursors, reverse lines or hide."""
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 
@@ -27,6 +30,24 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")(command)
 
 
+def pairs_option(*names: str, help: str, metavar: str = "KEY=VALUE") -> Callable[[Command], Command]:
+    """An option that may be given several times, each time as KEY=VALUE; the command gets a dict."""
+    return click.option(*names, multiple=True, metavar=metavar, callback=_pairs, help=help)
+
+
+def _pairs(ctx: click.Context, option: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+    del ctx
+    pairs: dict[str, str] = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not (key and equals and value):
+            raise click.BadParameter(f"'{pair}' is not KEY=VALUE", param=option)
+        if key in pairs:
+            raise click.BadParameter(f"'{key}' is given twice", param=option)
+        pairs[key] = value
+    return pairs
+
+
 def workers_option(command: Command) -> Command:
     """`--workers`: how many processes."""
     return click.option(
@@ -37,7 +58,10 @@ def workers_option(command: Command) -> Command:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on stdout."""
+    """One JSON object on stdout, its invisible characters spelt as escapes, so that a terminal is safe from them."""
+    import re
+
     import orjson
 
-    click.echo(orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode())
+    written = orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    click.echo(re.sub(_INVISIBLE, lambda found: f"\\u{ord(found[0]):04x}", written))

@@ -34,6 +34,8 @@ class Finding:
     offset: int
     pointer: str
     message: str
+    excerpt: str = ""
+    """What stands there, shortened and without control characters; only findings that a report keeps have it."""
 
     @property
     def severity(self) -> Severity:

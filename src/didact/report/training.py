@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 
 from didact.report.summary import plain_console, table
+from didact.text.shown import shortened
 
 _SHOWN = 100
 """Characters of a question or an answer shown."""
@@ -115,19 +116,13 @@ def _samples(evaluation: Mapping[str, Any]) -> RenderableType:
             rows.append(
                 [
                     task["task"],
-                    _short(answered["question"]),
-                    _short(answered["answer"]),
-                    _short(reference),
+                    shortened(answered["question"], _SHOWN),
+                    shortened(answered["answer"], _SHOWN),
+                    shortened(reference, _SHOWN),
                     "yes" if answered["score"] >= 1 else "no",
                 ]
             )
     return table("Sample answers", ["task", "question", "answer", "reference", "right"], rows, left=5)
-
-
-def _short(text: str) -> str:
-    """Text from outside as one line: control characters escaped, cut where it is long."""
-    shown = "".join(c if c.isprintable() else " " if c == "\n" else f"\\x{ord(c):02x}" for c in text)
-    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 1] + "…"
 
 
 def _percent(value: float | None) -> str:

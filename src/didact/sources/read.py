@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from didact.errors import CallError, DataError, RowError
+from didact.errors import DataError, RowError
 from didact.formats.detect import renamed
 from didact.formats.messages import said, with_system
 from didact.formats.registry import Adapter, get
@@ -22,6 +22,7 @@ from didact.records.findings import CODES, Finding
 from didact.records.table import Place
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.cutting import read_blocks
+from didact.sources.given import given_source
 from didact.sources.plan import plan_source
 from didact.sources.rows import Row, rows
 
@@ -211,19 +212,7 @@ def read(
     A list given as `findings` receives every finding, and rejected rows are passed over. Without one, the first
     rejected row raises DataError: no row disappears unseen. Raises InputMissing or CallError as `plan_source` does.
     """
-    given = [paths] if isinstance(paths, str | Path) else paths
-    settings = {
-        "path": [str(path) for path in given],
-        "format": format,
-        "columns": columns or {},
-        "limit": limit,
-        "where": where or {},
-        "unit": unit,
-    }
-    try:
-        source = Source.model_validate(settings)
-    except ValidationError as error:
-        raise CallError("; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())) from error
+    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, unit=unit)
     for file, found in source_blocks(plan_source("read", source, Path.cwd()), source):
         if isinstance(found, Finding):
             _report([found], findings)
