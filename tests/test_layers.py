@@ -29,6 +29,7 @@ ORDER = tuple(
     evaluate serve
     run
     cli
+    __main__
     didact""".splitlines()
 )
 """Rooms in the order in which they may build on each other; rooms side by side do not know each other."""
