@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from didact.canonical import canonical_json
-from didact.records.base import Common, Header, Role, Strict, Text, Turn
+from didact.records.base import Common, Header, Role, Strict, Text, Turn, Verbatim, Weight, always_spells
 
 
 class _Part(Strict):
     """A part always spells its type, also where defaults are left out: the union is read by it."""
+
+    model_config = ConfigDict(json_schema_extra=always_spells("type"))
 
     type: str
 
@@ -73,9 +75,8 @@ class Message(Strict):
     )
     name: str | None = Field(None, description="Name of the speaker or tool.", examples=["get_weather"])
     tool_call_id: str | None = Field(None, description="The call that a tool's message answers.", examples=["call_1"])
-    weight: float | None = Field(
+    weight: Weight | None = Field(
         None,
-        ge=0,
         description="Weight of the message's tokens in the loss; null leaves it to the role.",
         examples=[1.0],
     )
@@ -137,7 +138,7 @@ class Chat(Common):
         description="The turns, oldest first.",
         examples=[[{"role": "user", "parts": [{"type": "text", "text": "Hi"}]}]],
     )
-    tools: list[dict[str, JsonValue]] = Field(
+    tools: list[Verbatim] = Field(
         default_factory=list,
         description="Tool definitions; their parameters are JSON Schemas.",
         examples=[[{"type": "function", "function": {"name": "get_weather"}}]],

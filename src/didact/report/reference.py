@@ -111,7 +111,7 @@ def _key_row(schema: dict[str, Any], name: str, field: FieldInfo) -> str:
     told = schema["properties"][name]
     kind = _type_words(told)
     if _is_amount(field):
-        kind = kind.replace("integer", "amount")
+        kind = kind.replace("integer or text", "amount")
     default = "*required*" if name in schema.get("required", ()) else _default_words(field)
     cells = [f"`{name}`", kind, default, ", ".join(_bounds(told, field)), field.description or ""]
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
@@ -157,7 +157,11 @@ def _bounds(told: dict[str, Any], field: FieldInfo) -> list[str]:
         for kind, (sign, name) in signs.items()
         if type(data) is kind
     ]
-    return list(dict.fromkeys([*_schema_bounds(told), *own]))
+    stated = list(_schema_bounds(told))
+    if _is_amount(field):
+        # How an amount may be written is told once, at the top of the page.
+        stated = [bound for bound in stated if not bound.startswith("matches")]
+    return list(dict.fromkeys([*stated, *own]))
 
 
 def _schema_bounds(told: dict[str, Any]) -> list[str]:
