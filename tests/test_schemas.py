@@ -148,7 +148,7 @@ def test_sample_records_are_valid_for_both(path: Path) -> None:
         assert agreed(orjson.dumps(record.model_dump(mode="json"))) == record.kind
 
 
-ODD = st.sampled_from([
+ODD: st.SearchStrategy[Any] = st.sampled_from([
     None, True, False, 0, 1, -1, 1.0, 0.5, -0.0, 2**53, 2**53 + 1, 2**63, -(2**63), 1e308, 1.7e308, "", "x", "1",
     "é\u2028", "text", "qa", "assistant", "0" * 32, "0" * 32 + "\n", "0" * 31 + "٣", "tool_call", [], {}, [[]], [None],
     ["x"], [{}], [1], {"x": None}, {"type": "text"}, {"text": "x"}, {"type": "text", "text": "x"},

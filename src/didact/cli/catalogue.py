@@ -30,15 +30,23 @@ def formats(as_json: bool) -> None:
 
 @click.command(epilog="Example: didact schema task")
 @click.argument("kind", required=False)
-def schema(kind: str | None) -> None:
-    """Print the JSON Schema of a KIND of record, of recipes, manifests or validations; without KIND, list them."""
+@json_option
+def schema(kind: str | None, as_json: bool) -> None:
+    """Print the JSON Schema of a KIND of record, of recipes, manifests or validations; without KIND, list them.
+
+    A schema is JSON with and without --json; the list is an object of names and meanings with it.
+    """
     from didact.build.schemas import published
     from didact.errors import UnknownName
 
     schemas = published()
     if kind is None:
-        for name, content in schemas.items():
-            click.echo(f"{name:12}{content['$id']}")
+        told = {name: content["description"].partition("\n")[0] for name, content in schemas.items()}
+        if as_json:
+            print_json(told)
+            return
+        for name, line in told.items():
+            click.echo(f"{name:12}{line}")
     elif kind in schemas:
         print_json(schemas[kind])
     else:

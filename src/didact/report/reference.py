@@ -1,4 +1,4 @@
-"""The reference pages of `docs/`, generated from what the code declares: recipe keys, formats, codes of findings.
+"""The reference pages of `docs/`, generated from what the code declares: recipe, formats, codes, records.
 
 `python -m didact.report.reference DIR` writes them; a test compares the committed pages with the code.
 """
@@ -20,7 +20,9 @@ from pydantic.fields import FieldInfo
 from didact.durable import write_atomic
 from didact.formats.registry import Adapter, adapters
 from didact.recipe.load import Recipe
+from didact.records import KINDS, Header
 from didact.records.codes import CODES, Code
+from didact.records.examples import EXAMPLES
 
 _BOUNDS = {
     "minimum": "≥ {}",
@@ -51,7 +53,12 @@ _AREAS = {
 
 def pages() -> dict[str, str]:
     """Every generated page by file name."""
-    return {"recipe.md": recipe_page(), "formats.md": formats_page(), "codes.md": codes_page()}
+    return {
+        "recipe.md": recipe_page(),
+        "formats.md": formats_page(),
+        "codes.md": codes_page(),
+        "schemas.md": schemas_page(),
+    }
 
 
 def write_pages(folder: Path) -> list[Path]:
@@ -254,6 +261,58 @@ def _code_lines(entry: Code) -> list[str]:
 def _fence(text: str) -> str:
     """A fence that no line of a text can close."""
     return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+
+
+def schemas_page() -> str:
+    """Every kind of record with its fields and a full example, then the parts that fields are made of."""
+    lines = [
+        "# Records and their schemas",
+        "",
+        "Generated from the models by `make docs`. A record is one JSON object of one *kind*. The "
+        "[schemas](../schemas/) are JSON Schema 2020-12; `didact schema KIND` prints one, and `$id` tells its "
+        "version. A key that is not listed and a value of another type are errors, for a schema validator and for "
+        "Didact alike. A field that is not *required* may be left out and then has its default. The recipe's keys "
+        "are in `recipe.md`, the manifest's in `files.md`.",
+    ]
+    parts: dict[str, Any] = {}
+    for kind, model in KINDS.items():
+        schema = model.model_json_schema()
+        parts |= schema["$defs"]
+        lines += [*_fields_section(kind, schema), "", f"Its texts, in order: {model.texts_are}.", "", "```json"]
+        lines += [orjson.dumps(EXAMPLES[kind], option=orjson.OPT_INDENT_2).decode(), "```"]
+    header = Header.model_json_schema()
+    parts |= header["$defs"]
+    lines += _fields_section("header", header)
+    for name, part in sorted(parts.items()):
+        if "properties" in part:
+            lines += _fields_section(name, part)
+    return "\n".join([*lines, ""])
+
+
+def _fields_section(name: str, schema: dict[str, Any]) -> list[str]:
+    lines = ["", f"## {name}", "", schema.get("description", ""), "", "| field | type | required | meaning |"]
+    lines.append("|---|---|---|---|")
+    for field, told in schema["properties"].items():
+        default = orjson.dumps(
+            told.get("const", told.get("default", [] if told.get("type") == "array" else {}))
+        ).decode()
+        required = "*required*" if field in schema.get("required", ()) else f"no; `{default}`"
+        kind = ", ".join([_field_words(told), *_schema_bounds(told)])
+        lines.append(f"| `{field}` | {_cell(kind)} | {required} | {_cell(told['description'])} |")
+    return lines
+
+
+def _field_words(told: dict[str, Any]) -> str:
+    """The type of a record's field in words; parts are named, so that they can be looked up."""
+    branches = told.get("oneOf") or told.get("anyOf")
+    if branches:
+        return " or ".join(dict.fromkeys(map(_field_words, branches)))
+    if told.get("type") == "array":
+        return f"list of {_field_words(told.get('items', {}))}"
+    name = told.get("$ref", "").rpartition("/")[2]
+    if name and name != "JsonValue":
+        return name
+    return "object" if told.get("type") == "object" else _type_words(told)
 
 
 def _cell(text: str) -> str:
