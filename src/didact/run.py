@@ -15,6 +15,7 @@ from didact.durable import read_json, write_json
 from didact.engine.local import available_cores
 from didact.errors import RecipeError
 from didact.evaluate.checkpoint import Evaluation, evaluate_checkpoint
+from didact.evaluate.metrics import plugin_of
 from didact.model.checkpoint import resolve
 from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress
@@ -226,7 +227,9 @@ class _Course:
             return
         best = self.result.phases[phase].best
         record = self.result.folder / f"evaluation-{phase}.json"
-        key = content_hash([best.name, self.recipe.evaluate.model_dump(mode="json"), self.recipe.seed])
+        plugins = [plugin_of(task.metric) for task in self.recipe.evaluate.tasks]
+        measures = [plugin.sha256 for plugin in plugins if plugin is not None]
+        key = content_hash([best.name, self.recipe.evaluate.model_dump(mode="json"), self.recipe.seed, measures])
         with self.world.in_turn():
             self._measure(phase, best, record, key)
         self.result.evaluations[phase] = read_json(record)["evaluation"]

@@ -27,10 +27,11 @@ from didact.curate.clean import clean_texts
 from didact.curate.filters import bounds_of, signals_of
 from didact.curate.minhash import band_keys, choose_bands, signatures
 from didact.curate.order import U64, mixed
-from didact.curate.signals import measure
+from didact.curate.signals import lookup, measure
 from didact.durable import store_errors, write_with
 from didact.engine.base import Engine
 from didact.engine.chunks import Chunk, chunk_bytes, group_blocks, read_marker, write_marker
+from didact.plugins import Plugin, load
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.load import Recipe
 from didact.recipe.selection import MinHashSettings
@@ -80,6 +81,8 @@ class ChunkTask:
     clean: CleanSettings
     minhash: MinHashSettings | None
     signals: tuple[str, ...]
+    plugins: tuple[Plugin, ...]
+    """Files of the user's own signals among them."""
     folder: Path
     key: str
 
@@ -128,18 +131,23 @@ def _tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, F
         digests = inputs.digests[name]
         bounds = bounds_of(recipe.filters, name)
         measured = tuple(dict.fromkeys((*SIGNALS, *signals_of(bounds))))
+        plugins = tuple(plugin for signal in measured if (plugin := lookup(signal).plugin) is not None)
         settings = [
-            source.model_dump(mode="json", exclude={"path"}),
+            source.model_dump(mode="json", exclude={"path", "format"}),
             recipe.clean.model_dump(mode="json"),
             _signed(recipe.dedup.minhash),
-            measured,
-            [[file.relative, file.format, file.container] for file in files],
+            [[signal, _content_of(lookup(signal).plugin)] for signal in measured],
+            [[file.relative, file.format, file.container, _content_of(file.plugin)] for file in files],
             ALGORITHMS,
             tables(),
         ]
         for chunk in group_blocks(name, _cut(name, files, source, size, lost), size):
             key = content_hash([chunk.source, chunk.ordinal, chunk.digest(digests), settings])
-            yield ChunkTask(chunk, by_path, source, recipe.clean, recipe.dedup.minhash, measured, folder, key)
+            yield ChunkTask(chunk, by_path, source, recipe.clean, recipe.dedup.minhash, measured, plugins, folder, key)
+
+
+def _content_of(plugin: Plugin | None) -> str | None:
+    return None if plugin is None else plugin.sha256
 
 
 def _signed(settings: MinHashSettings | None) -> list[Any] | None:
@@ -199,6 +207,9 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
     marker = read_marker(task.folder, task.key)
     if marker is not None:
         return marker
+    for plugin in task.plugins:
+        # In a worker the user's signals are not known yet; their file registers them.
+        load(plugin)
     reads = [read_block(block, task.files[block.path], task.source) for block in task.chunk.blocks]
     table = to_table(
         [record for read in reads for record in read.records], [place for read in reads for place in read.places]

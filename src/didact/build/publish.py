@@ -75,7 +75,7 @@ def publish(
         licenses=_licenses(recipe),
         tokenizer=made.tokenizer.digest if made.tokenizer is not None else None,
         recipe=data_sections(recipe),
-        created_by=created_by(),
+        created_by=created_by() | {plugin.path.name: f"sha256:{plugin.sha256}" for plugin in inputs.plugins},
         files=[],
     )
     write_atomic(folder / "README.md", card(manifest).encode())

@@ -57,6 +57,24 @@ def workers_option(command: Command) -> Command:
     )(command)
 
 
+def names_option(command: Command) -> Command:
+    """`--names`: the columns of CSV and TSV files that do not begin with their names; the command gets a list."""
+    return click.option(
+        "--names",
+        callback=_names,
+        metavar="NAME,NAME,...",
+        help="Names of the columns of CSV and TSV files that do not begin with them.",
+    )(command)
+
+
+def _names(ctx: click.Context, option: click.Parameter, given: str | None) -> list[str]:
+    del ctx
+    names = [] if given is None else [name.strip() for name in given.split(",")]
+    if not all(names):
+        raise click.BadParameter(f"'{given}' leaves a column without a name", param=option)
+    return names
+
+
 def print_json(value: Any) -> None:
     """One JSON object on stdout, its invisible characters spelt as escapes, so that a terminal is safe from them."""
     import re

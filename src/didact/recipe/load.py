@@ -36,6 +36,12 @@ class Recipe(Settings):
         description="Named inputs.",
         examples=[{"alpaca": {"path": "data/alpaca_data.json.gz", "format": "alpaca", "license": "CC-BY-NC-4.0"}}],
     )
+    plugins: list[str] = Field(
+        default_factory=list,
+        description="Python files of your own, relative to the recipe, that are run before anything is read: the "
+        "formats, signals and metrics in them can be named like the built-in ones.",
+        examples=[["./my_plugins.py"]],
+    )
     clean: CleanSettings = Field(
         default_factory=CleanSettings,
         description="What cleaning changes in the texts; it never drops a record.",
