@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from didact.recipe.sources import Unit
 from didact.records.findings import Finding
 from didact.sources.containers import Container
+from didact.sources.files import ByteStream
 
 ROW_LIMIT = 32 << 20
 """Bytes of the longest row that is read."""
@@ -70,6 +71,8 @@ class Block:
     file: str = ""
     piece: int = 0
     """Row group or record batch."""
+    stored: int = 0
+    """How far into the file, in bytes as stored, reading was when the block was cut."""
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -91,6 +94,8 @@ class Cursor:
     index: int = 0
     line: int = 1
     offset: int = 0
+    stream: ByteStream | None = None
+    """What the file is read from; none for columnar files."""
 
     def finding(self, code: str, message: str, *, line: int | None = None, offset: int | None = None) -> Finding:
         """A finding at a place of the file, by default the cursor's. One about a row takes an index of its own."""
@@ -119,6 +124,7 @@ class Cursor:
             self.offset,
             head,
             quoted,
+            stored=self.stream.position if self.stream is not None else 0,
         )
         self.index += len(starts)
         self.line += data.count(b"\n")

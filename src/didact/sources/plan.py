@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from didact.durable import sha256_file
-from didact.errors import CallError
+from didact.errors import CallError, InputMissing
 from didact.formats.detect import SAMPLE_ROWS, named_or_detected, require_columns
 from didact.formats.registry import get
 from didact.recipe.sources import Source
@@ -22,6 +22,17 @@ from didact.sources.files import list_files, open_stream
 from didact.sources.rows import Row, rows
 
 _SAMPLE_BYTES = 1 << 18
+_SAMPLE_LIMIT = 512 << 20
+"""Bytes, decompressed, in which the rows that tell a file's format are looked for; a hostile file has no row in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A file and how it is read, or why it cannot be."""
+
+    file: SourceFile
+    unfit: str = ""
+    """Why the file is in no format that can be told; then its format is empty."""
 
 
 def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
@@ -31,17 +42,43 @@ def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
     Raises InputMissing when there is no such file, CallError when a format is unknown, ambiguous or cannot read the
     file.
     """
-    if source.format != "auto":
-        require_columns(get(source.format), source.columns, name)
-    found = [_planned(name, source, path, relative) for path, relative in list_files(source.paths(), folder)]
-    known = next((file.format for file in found if file.format), "text")
-    files = [file if file.format else replace(file, format=known) for file in found]
-    for file in files:
+    planned = plan_files(name, source, folder)
+    for file, unfit in ((one.file, one.unfit) for one in planned):
+        if unfit:
+            raise CallError(f"{name}: '{file.relative}': {unfit}")
         if source.system and file.format == "text":
             raise CallError(
                 f"{name}: '{file.relative}' is plain text, which has no place for a system prompt; remove 'system'"
             )
-    return [replace(file, sha256=sha256_file(file.path)) for file in files]
+    return [replace(one.file, sha256=sha256_file(one.file.path)) for one in planned]
+
+
+def plan_files(name: str, source: Source, folder: Path) -> list[Planned]:
+    """As `plan_source`, without digests, and a file whose format cannot be told does not keep the others from it.
+
+    Raises InputMissing when there is no such file, CallError when the source names a format that is unknown or does
+    not have the columns it is said to have.
+    """
+    if source.format != "auto":
+        require_columns(get(source.format), source.columns, name)
+    found = [_told(name, source, path, relative) for path, relative in list_files(source.paths(), folder)]
+    known = next((one.file.format for one in found if one.file.format), "text")
+    return [
+        one if one.file.format or one.unfit else replace(one, file=replace(one.file, format=known)) for one in found
+    ]
+
+
+def _told(name: str, source: Source, path: Path, relative: str) -> Planned:
+    """A file as planned, or why it cannot be."""
+    try:
+        return Planned(_planned(name, source, path, relative))
+    except CallError as error:
+        if isinstance(error, InputMissing):
+            raise
+        container = container_of(path)
+        # Binary data and web pages are one row each; one JSON object too, whose rows nobody knows.
+        file = SourceFile(name, path, relative, "json" if container == "object" else container, "", unit="file")
+        return Planned(file, str(error).removeprefix(f"{name}: '{relative}': "))
 
 
 def _planned(name: str, source: Source, path: Path, relative: str) -> SourceFile:
@@ -81,6 +118,6 @@ def _whole_object(path: Path) -> Any:
 
 def _sample(file: SourceFile) -> Iterator[Any]:
     """The readable rows at the start of a file."""
-    for block in read_blocks(file, _SAMPLE_BYTES):
+    for block in read_blocks(file, _SAMPLE_BYTES, most_bytes=_SAMPLE_LIMIT):
         if isinstance(block, Block):
             yield from (row.value for row in rows(block) if isinstance(row, Row))

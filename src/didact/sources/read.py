@@ -61,7 +61,7 @@ def source_blocks(
     """The blocks of a source's files in order, and the findings that no block carries, until its `limit` of rows."""
     left = source.limit
     for file in files:
-        for found in read_blocks(file, block_bytes, row_limit, get(file.format).list_key):
+        for found in read_blocks(file, block_bytes, row_limit, _list_key(file)):
             taken = len(found) if isinstance(found, Block) else int(CODES[found.code].row)
             if left is not None:
                 if left <= 0:
@@ -70,6 +70,11 @@ def source_blocks(
                     found = found.only(left)
                 left -= taken
             yield file, found
+
+
+def _list_key(file: SourceFile) -> str | None:
+    """Key of the list that holds a file's rows, when its format has one; a file may be cut before it has a format."""
+    return get(file.format).list_key if file.format else None
 
 
 def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
@@ -119,7 +124,7 @@ def _read_row(read: BlockRead, block: Block, row: Row, adapter: Adapter, header:
         return
     record = _with_metadata(reading.record, row.value, source, header)
     texts = record.texts()
-    if problems := [*reading.notes, *check(record, texts)]:
+    if problems := [*row.notes, *reading.notes, *check(record, texts)]:
         found = [_finding(block, row, problem) for problem in problems]
         read.findings += found
         decisive = next((finding for finding in found if finding.severity == "error"), None)
