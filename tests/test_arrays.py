@@ -101,24 +101,24 @@ def test_trailing_comma_costs_no_row() -> None:
     found = cut_rows(b'[\n{"a": 1},\n{"a": 2},\n]  \n', "json")
     assert values(found) == [{"a": 1}, {"a": 2}]
     (note,) = [finding for finding in found if isinstance(finding, Finding)]
-    assert (note.code, note.line, note.severity) == ("JS003", 4, "warning")
+    assert (note.code, note.line, note.severity) == ("JS008", 4, "warning")
 
 
 @pytest.mark.parametrize("window", [3, 1000])
 @pytest.mark.parametrize(
     ("text", "rows", "found"),
     [
-        ('[{"a": 1}]\n{"a": 2}', 2, ["JS003"]),
+        ('[{"a": 1}]\n{"a": 2}', 2, ["JS008"]),
         ('[{"a": 1}] [{"a": 2}]', 2, []),
-        ('[{"a": 1} {"a": 2}]', 2, ["JS003"]),
-        ('[{"a": 1},, {"a": 2}]', 2, ["JS003"]),
-        ('[, {"a": 1}]', 1, ["JS003"]),
-        ('[{"a": 1}]]', 1, ["JS003"]),
-        ('[{"a": 1}, {"a": 2}', 2, ["JS003"]),
-        ('[{"a": 1}, {"a": ', 1, ["JS001", "JS003"]),
+        ('[{"a": 1} {"a": 2}]', 2, ["JS008"]),
+        ('[{"a": 1},, {"a": 2}]', 2, ["JS008"]),
+        ('[, {"a": 1}]', 1, ["JS008"]),
+        ('[{"a": 1}]]', 1, ["JS008"]),
+        ('[{"a": 1}, {"a": 2}', 2, ["JS008"]),
+        ('[{"a": 1}, {"a": ', 1, ["JS001", "JS008"]),
         ("[]", 0, ["IO001"]),
-        ("[", 0, ["IO001", "JS003"]),
-        ("[] x", 0, ["JS001", "JS003"]),
+        ("[", 0, ["IO001", "JS008"]),
+        ("[] x", 0, ["JS001", "JS008"]),
     ],
 )
 def test_brackets_and_commas_gone_wrong_cost_no_element(text: str, rows: int, found: list[str], window: int) -> None:
@@ -171,9 +171,9 @@ def test_object_gives_its_list_and_its_head(elements: list[Any], before: dict[st
         ('{"Rows": 5}', 0, ["TK001"]),
         ('{"x": oops, "Rows": [{"a": 1}]}', 0, ["JS001"]),
         ('{"Rows": [{"a": 1}, {"a": oops}, {"a": 3}]}', 2, ["JS001"]),
-        ('{"Rows": [{"a": 1}], "x": oops}', 1, ["JS003"]),
-        ('{"Rows": [{"a": 1}', 1, ["JS003", "JS003"]),
-        ('{"Rows": [{"a": 1}] "x"', 1, ["JS003"]),
+        ('{"Rows": [{"a": 1}], "x": oops}', 1, ["JS008"]),
+        ('{"Rows": [{"a": 1}', 1, ["JS008", "JS008"]),
+        ('{"Rows": [{"a": 1}] "x"', 1, ["JS008"]),
     ],
 )
 def test_broken_object_keeps_what_can_be_read(text: str, rows: int, found: list[str]) -> None:

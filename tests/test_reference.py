@@ -48,7 +48,10 @@ def test_every_format_and_code_is_on_its_page() -> None:
     for name, adapter in adapters().items():
         assert f"## {name}\n" in made["formats.md"]
         assert orjson.loads(adapter.example)
-    assert all(f"| {code} | {entry.severity}" in made["codes.md"] for code, entry in CODES.items())
+    for code, entry in CODES.items():
+        assert f"| [{code}](#{code.lower()}) | {entry.severity} | {entry.level} |" in made["codes.md"]
+        assert f"\n### {code}\n" in made["codes.md"]
+        assert f"\n{entry.example}\n```" in made["codes.md"]
 
 
 def test_pages_are_written_whole(tmp_path: Path) -> None:

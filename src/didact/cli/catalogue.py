@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill, indent
+from typing import TYPE_CHECKING
 
 import click
 
 from didact.cli.options import json_option, print_json
+
+if TYPE_CHECKING:
+    from didact.records.codes import Code
 
 
 @click.command(epilog="Example: didact formats")
@@ -48,18 +53,27 @@ def codes(code: str | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from didact.errors import UnknownName
-    from didact.records.findings import CODES
+    from didact.records.codes import CODES
 
-    if code is not None and code not in CODES:
-        raise UnknownName("code", code, CODES)
-    chosen = [CODES[code]] if code else list(CODES.values())
+    named = code.upper() if code is not None else None
+    if named is not None and named not in CODES:
+        raise UnknownName("code", named, CODES)
+    chosen = [CODES[named]] if named else list(CODES.values())
     if as_json:
         print_json([asdict(entry) for entry in chosen])
         return
     for entry in chosen:
-        click.echo(f"{entry.code}  {entry.severity:8}{entry.title}")
-        if code:
-            click.echo(f"\n{entry.about}")
+        click.echo(f"{entry.code}  {entry.severity:8}{entry.level:5}{entry.title}")
+    if named:
+        _explain(chosen[0])
+
+
+def _explain(entry: Code) -> None:
+    """The rest of a catalogue entry, under its line."""
+    click.echo(f"\n{fill(entry.about, 100)}\n")
+    click.echo(f"reported by  {', '.join(f'didact {name}' for name in entry.commands)}")
+    click.echo(f"fix          {entry.fix or 'none is safe: look at the row'}")
+    click.echo(f"example\n\n{indent(entry.example, '    ')}")
 
 
 @click.command(epilog="Example: didact signals")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from itertools import groupby
@@ -19,7 +20,7 @@ from pydantic.fields import FieldInfo
 from didact.durable import write_atomic
 from didact.formats.registry import Adapter, adapters
 from didact.recipe.load import Recipe
-from didact.records.findings import CODES
+from didact.records.codes import CODES, Code
 
 _BOUNDS = {
     "minimum": "≥ {}",
@@ -42,7 +43,9 @@ _AREAS = {
     "TK": "Tasks",
     "PR": "Preferences",
     "MM": "Media",
+    "TO": "Tools",
     "UN": "Unicode",
+    "DU": "Duplicates",
 }
 
 
@@ -202,21 +205,46 @@ def _as_read(adapter: Adapter) -> list[str]:
 
 
 def codes_page() -> str:
-    """The catalogue of findings, area by area."""
+    """The catalogue of findings, area by area: a table of all, then each with its example under its own anchor."""
     lines = [
         "# Codes of findings",
         "",
         "Generated from the catalogue by `make docs`; `didact codes CODE` prints one entry. An error rejects its row, "
         "which is written to `rejected/` with its place and its first bytes; a warning is counted and the row is kept. "
-        "A code marked *file* speaks about a whole file and costs no row.",
+        "A finding is about one *row* by itself, about a whole *file*, or about a row among the others (*set*); those "
+        "of files and sets cost no row.",
+        "",
+        "| code | severity | about | title |",
+        "|---|---|---|---|",
+        *(f"| [{c.code}](#{c.code.lower()}) | {c.severity} | {c.level} | {_cell(c.title)} |" for c in CODES.values()),
     ]
     for area, codes in groupby(CODES.values(), key=lambda entry: entry.code[:2]):
-        lines += ["", f"## {_AREAS[area]}", "", "| code | severity | title | what it means and what to do |"]
-        lines.append("|---|---|---|---|")
+        lines += ["", f"## {_AREAS[area]}"]
         for entry in codes:
-            severity = entry.severity if entry.row else f"{entry.severity}, *file*"
-            lines.append(f"| {entry.code} | {severity} | {_cell(entry.title)} | {_cell(entry.about)} |")
+            lines += ["", *_code_lines(entry)]
     return "\n".join([*lines, ""])
+
+
+def _code_lines(entry: Code) -> list[str]:
+    mended = f"`--fix` applies `{entry.fix}`" if entry.fix else "no safe fix"
+    fence = _fence(entry.example)
+    return [
+        f"### {entry.code}",
+        "",
+        f"**{entry.title[:1].upper()}{entry.title[1:]}**: {entry.severity}, {entry.level}; "
+        f"reported by {', '.join(f'`{name}`' for name in entry.commands)}; {mended}.",
+        "",
+        entry.about,
+        "",
+        fence,
+        entry.example,
+        fence,
+    ]
+
+
+def _fence(text: str) -> str:
+    """A fence that no line of a text can close."""
+    return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _cell(text: str) -> str:
