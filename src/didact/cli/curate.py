@@ -37,6 +37,7 @@ from didact.cli.options import RECIPE, json_option, pairs_option, print_json, st
     multiple=True,
     help="Write a report: FILE.json, FILE.sarif or FILE.html; repeatable.",
 )
+@workers_option
 @json_option
 @click.pass_context
 def validate(
@@ -49,6 +50,7 @@ def validate(
     strict: bool,
     max_findings: int,
     reports: tuple[Path, ...],
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Check every row of PATHS; exit 1 when something is wrong."""
@@ -68,6 +70,7 @@ def validate(
         limit=limit,
         where={key: _value(text) for key, text in where.items()},
         max_findings=max_findings,
+        workers=workers,
         tell=Narrator(),
     )
     for path in reports:

@@ -62,6 +62,7 @@ def validate(
             tally.add(task, verdict)
             repeats.add(verdict.seen)
             listener.advance(tally.rows, None, f"rows, {tally.stored / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        tally.add_mixed()
         tally.add_repeats(repeats)
     return Report(tally.verdicts, tally.located(), _root([one.file for one in planned]))
 
@@ -106,7 +107,7 @@ class _Tally:
         self._sizes = [file.path.stat().st_size for file in files]
         self._stored = [0] * len(files)
         self._located: defaultdict[tuple[int, str], list[tuple[Place, Finding]]] = defaultdict(list)
-        self._others: dict[int, dict[str, tuple[Place, Finding]]] = {}
+        self._others: dict[tuple[int, str], list[tuple[Place, Finding]]] = defaultdict(list)
 
     @property
     def stored(self) -> int:
@@ -124,6 +125,8 @@ class _Tally:
         self._stored[task.number] = max(self._stored[task.number], task.block.stored)
         for place, finding in enumerate(verdict.located):
             self._locate(task.number, (finding.line, finding.offset, task.order, place), finding)
+        for name, finding in verdict.others.items():
+            self._others[task.number, name].append(((finding.line, finding.offset, task.order, 0), finding))
 
     def add_loose(self, number: int, order: int, finding: Finding) -> None:
         """Add a finding about a file, or about a row that could not be cut out of it."""
@@ -132,6 +135,17 @@ class _Tally:
         file.rejected += lost
         file.findings[finding.code] += 1
         self._locate(number, (finding.line, finding.offset, order, 0), finding)
+
+    def add_mixed(self) -> None:
+        """Add a finding for each other format that rows of a file fit, where the first such row stands."""
+        for (number, name), found in self._others.items():
+            file = self.verdicts[number]
+            if file.valid:
+                place, first = min(found, key=lambda one: one[0])
+                message = f"not '{file.format}' as the rows before, but '{name}'; put such rows into a file of their own"
+                mixed = Finding("JS006", first.path, first.index, first.line, first.offset, "", message)
+                file.findings[mixed.code] += 1
+                self._locate(number, place, mixed)
 
     def add_repeats(self, repeats: Repeats) -> None:
         """Add the findings about rows that came before."""
