@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +45,8 @@ SCHEMA = pa.schema(
 _ROLE_CODE = {role: code for code, role in enumerate(ROLES)}
 
 
-class Place(NamedTuple):
+@dataclass(slots=True)
+class Place:
     """Where a row stands: path relative to its source, index of the row in the file, physical line, byte offset."""
 
     path: str

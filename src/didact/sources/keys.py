@@ -32,7 +32,9 @@ def _each_once(raw: bytes, value: Any) -> bool:
 
     That counts every key unless white space follows it; `":` inside texts makes a row suspect, no more.
     """
-    return raw.count(b'":') == _keys(value, DEPTH) and not (b" :" in raw or b"\n:" in raw or b"\t:" in raw or b"\r:" in raw)
+    return raw.count(b'":') == _keys(value, DEPTH) and not (
+        b" :" in raw or b"\n:" in raw or b"\t:" in raw or b"\r:" in raw
+    )
 
 
 def _keys(value: Any, levels: int) -> int:

@@ -23,7 +23,7 @@ from didact.sources.rows import Row, rows
 
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_LIMIT = 512 << 20
-"""Bytes, decompressed, in which the rows that tell a file's format are looked for; a hostile file has no row in them."""
+"""Bytes, decompressed, in which the rows that tell a file's format are looked for; a hostile file may have none."""
 
 
 @dataclass(frozen=True, slots=True)

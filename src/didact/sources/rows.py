@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -15,11 +16,11 @@ from didact.sources.blocks import ROW_LIMIT, Block
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
 from didact.sources.keys import DEPTH, TooDeep, repeated_keys
 
-
 _TOO_DEEP = f"nested more than {DEPTH} levels deep"
 
 
-class Row(NamedTuple):
+@dataclass(slots=True)
+class Row:
     """One row as its file holds it, and where it stands."""
 
     index: int

@@ -117,11 +117,14 @@ def _contents(read: BlockRead, number: int) -> Rows:
 def _author_ids(read: BlockRead, number: int) -> Rows:
     """The author's id of each record that has one of its own, hashed with the file: ids may recur in other files."""
     named = [
-        (xxhash.xxh3_64_intdigest(f"{number}\0{record.origin.key}".encode()), AUTHOR_ID, number, *place[1:])
+        (f"{number}\0{record.origin.key}".encode(), place)
         for record, place in zip(read.records, read.places, strict=True)
         if record.origin is not None and record.origin.key is not None and not _is_shared(record.origin)
     ]
-    return np.array(named, SEEN)
+    hashed = ((xxhash.xxh3_64_intdigest(name), place) for name, place in named)
+    return np.array(
+        [(value, AUTHOR_ID, number, place.index, place.line, place.offset) for value, place in hashed], SEEN
+    )
 
 
 def _is_shared(origin: Origin) -> bool:

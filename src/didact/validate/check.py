@@ -7,6 +7,7 @@ places alone.
 from __future__ import annotations
 
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,14 +37,15 @@ def validate(
     limit: int | None = None,
     where: dict[str, Any] | None = None,
     max_findings: int = 2,
-    workers: int | None = None,
+    workers: int | None = 1,
     tell: Listener | None = None,
 ) -> Report:
     """Check every row of files, folders or globs, in bounded memory.
 
     columns, limit, where: as for a recipe's source; rows that they leave out are not counted.
     max_findings: located findings kept per file and code; all are counted.
-    workers: processes that check; by default one per core, for small inputs this one alone. Never changes the report.
+    workers: processes that check, which never changes the report: this one alone by default; None: one per core, but
+    this one alone for small inputs. More need a script whose main module is guarded, as `multiprocessing` says.
     Raises InputMissing for a path that is not there, CallError when the format of the only file cannot be told or is
     not the one that was named. Of several files, one in no known format is reported as rejected.
     """
@@ -95,6 +97,8 @@ def _tasks(planned: Sequence[Planned], source: Source, tally: _Tally, most: int)
 
 Place = tuple[int, int, int, int]
 """Where a finding stands among those of its file: line, offset, order of its block, place in the block."""
+_FIRST, _LAST = (-1, 0), (sys.maxsize, 0)
+"""Among the findings of one row."""
 
 
 class _Tally:
@@ -107,7 +111,7 @@ class _Tally:
         self._sizes = [file.path.stat().st_size for file in files]
         self._stored = [0] * len(files)
         self._located: defaultdict[tuple[int, str], list[tuple[Place, Finding]]] = defaultdict(list)
-        self._others: dict[tuple[int, str], list[tuple[Place, Finding]]] = defaultdict(list)
+        self._others: defaultdict[tuple[int, str], list[Finding]] = defaultdict(list)
 
     @property
     def stored(self) -> int:
@@ -126,7 +130,7 @@ class _Tally:
         for place, finding in enumerate(verdict.located):
             self._locate(task.number, (finding.line, finding.offset, task.order, place), finding)
         for name, finding in verdict.others.items():
-            self._others[task.number, name].append(((finding.line, finding.offset, task.order, 0), finding))
+            self._others[task.number, name].append(finding)
 
     def add_loose(self, number: int, order: int, finding: Finding) -> None:
         """Add a finding about a file, or about a row that could not be cut out of it."""
@@ -138,14 +142,14 @@ class _Tally:
 
     def add_mixed(self) -> None:
         """Add a finding for each other format that rows of a file fit, where the first such row stands."""
-        for (number, name), found in self._others.items():
+        for (number, name), found in sorted(self._others.items()):
             file = self.verdicts[number]
             if file.valid:
-                place, first = min(found, key=lambda one: one[0])
-                message = f"not '{file.format}' as the rows before, but '{name}'; put such rows into a file of their own"
+                first = min(found, key=lambda one: (one.line, one.offset))
+                message = f"not '{file.format}' as other rows, but '{name}'; put such rows into a file of their own"
                 mixed = Finding("JS006", first.path, first.index, first.line, first.offset, "", message)
                 file.findings[mixed.code] += 1
-                self._locate(number, place, mixed)
+                self._locate(number, (first.line, first.offset, *_LAST), mixed)
 
     def add_repeats(self, repeats: Repeats) -> None:
         """Add the findings about rows that came before."""
@@ -156,7 +160,7 @@ class _Tally:
             kept.append(first_of_each(part, self._most))
         for row in first_of_each(in_order(kept), self._most):
             finding = self._repeat(row)
-            self._locate(int(row["file"]), (finding.line, finding.offset, 0, -1), finding)
+            self._locate(int(row["file"]), (finding.line, finding.offset, *_FIRST), finding)
 
     def _repeat(self, row: Any) -> Finding:
         what, number, index, line, offset = (int(row[name]) for name in ("what", "file", "index", "line", "offset"))

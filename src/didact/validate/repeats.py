@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -86,10 +87,14 @@ class Repeats:
             self._folder = tempfile.TemporaryDirectory(prefix="didact-repeats-")
         folder = Path(self._folder.name)
         with store_errors(folder):
-            for bucket, (start, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            for bucket, (start, end) in enumerate(pairwise(bounds)):
                 if end > start:
-                    with (folder / f"{bucket:02x}").open("ab") as file:
-                        rows[start:end].tofile(file)
+                    _append(folder / f"{bucket:02x}", rows[start:end])
+
+
+def _append(path: Path, rows: Rows) -> None:
+    with path.open("ab") as file:
+        rows.tofile(file)
 
 
 def first_of_each(rows: Rows, most: int) -> Rows:
