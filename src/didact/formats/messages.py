@@ -44,7 +44,7 @@ _READ_KEYS = frozenset(
 
 def said(role: RoleName, text: str) -> Message:
     """A message of one text part."""
-    return Message(role=role, parts=[TextPart(text=text)])
+    return Message.made(role=role, parts=[TextPart.made(text=text)])
 
 
 def with_system(messages: list[Message], system: str) -> list[Message]:
@@ -114,7 +114,7 @@ def read_message(fields: Fields, item: Any, where: str) -> Message:
         fields.keep(f"{where}/{key}".removeprefix("/"), item[key])
     parts = _parts(fields, item, where, spoken)
     name, call_id = item.get("name"), item.get("tool_call_id")
-    return Message(
+    return Message.made(
         role=role,
         parts=parts,
         name=None if name is None else fields.spelt(name, f"{where}/name"),
@@ -148,9 +148,9 @@ def _parts(fields: Fields, item: dict[str, Any], where: str, spoken: str) -> lis
     elif content is None and key not in item and not (item.get("tool_calls") or item.get("function_call")):
         raise RowError("SC001", "a message without content", where)
     elif text := fields.spelt(content, f"{where}/{key}") if key in item else "":
-        parts.append(TextPart(text=text))
+        parts.append(TextPart.made(text=text))
     elif content == "":
-        parts.append(TextPart(text=""))
+        parts.append(TextPart.made(text=""))
     return parts + _tool_calls(fields, item, where)
 
 

@@ -97,10 +97,15 @@ class Cursor:
     stream: ByteStream | None = None
     """What the file is read from; none for columnar files."""
 
-    def finding(self, code: str, message: str, *, line: int | None = None, offset: int | None = None) -> Finding:
-        """A finding at a place of the file, by default the cursor's. One about a row takes an index of its own."""
+    def finding(
+        self, code: str, message: str, *, line: int | None = None, offset: int | None = None, ahead: int = 0
+    ) -> Finding:
+        """A finding at a place of the file, by default the cursor's; `ahead`: so many rows after the cursor's.
+
+        One about a row takes an index of its own.
+        """
         place = (self.line if line is None else line, self.offset if offset is None else offset)
-        return Finding(code, self.file.relative, self.index, *place, "", message)
+        return Finding(code, self.file.relative, self.index + ahead, *place, "", message)
 
     def lost_row(self, code: str, message: str, *, line: int | None = None, offset: int | None = None) -> Finding:
         """A finding that stands for a row that cannot be handed to a worker."""

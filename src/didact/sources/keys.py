@@ -15,6 +15,9 @@ _MOST = 5
 """Repeated keys that are told of one row."""
 
 
+_KEY_ENDS = (b'"', b" ", b"\n", b"\r", b"\t")
+
+
 class TooDeep(Exception):
     """A row is nested more than `DEPTH` levels deep."""
 
@@ -28,13 +31,17 @@ def repeated_keys(raw: bytes, value: Any) -> tuple[Problem, ...]:
 
 
 def _each_once(raw: bytes, value: Any) -> bool:
-    """Whether no key can stand twice, as counting shows: there are no more `":` in the bytes than keys in the value.
+    """Whether no key can stand twice, as counting shows: a colon follows each key as it is written.
 
-    That counts every key unless white space follows it; `":` inside texts makes a row suspect, no more.
+    Colons inside texts make a row suspect, no more; those that follow neither a quote nor white space cannot be a
+    key's. (One byte is looked for, since that is what the C library is fastest at.)
     """
-    return raw.count(b'":') == _keys(value, DEPTH) and not (
-        b" :" in raw or b"\n:" in raw or b"\t:" in raw or b"\r:" in raw
-    )
+    keys = _keys(value, DEPTH)
+    if raw.count(b":") == keys:
+        return True
+    before = raw.split(b":")
+    before.pop()
+    return [piece.endswith(_KEY_ENDS) for piece in before].count(True) == keys
 
 
 def _keys(value: Any, levels: int) -> int:

@@ -53,6 +53,8 @@ class BlockRead:
     rejected: list[Rejected] = field(default_factory=list)
     unselected: int = 0
     """Rows that `where` leaves out."""
+    described: bool = True
+    """Whether the source's settings say anything about its records."""
 
 
 def source_blocks(
@@ -80,7 +82,7 @@ def _list_key(file: SourceFile) -> str | None:
 def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
     """Read the rows of a block as records, check them, and account for each."""
     adapter = get(file.format)
-    read = BlockRead(rows=len(block))
+    read = BlockRead(len(block), described=any(getattr(source, name) is not None for name in _DESCRIBING))
     header = _header(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
@@ -98,6 +100,10 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
         else:
             _read_row(read, block, row, adapter, header, source)
     return read
+
+
+_DESCRIBING = ("system", "license", "language", "task", "split", "group")
+"""Settings of a source that say something about all its records."""
 
 
 def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
@@ -122,7 +128,9 @@ def _read_row(read: BlockRead, block: Block, row: Row, adapter: Adapter, header:
     except ValidationError as error:
         _reject(read, block, _finding(block, row, _invalid(error)))
         return
-    record = _with_metadata(reading.record, row.value, source, header)
+    record = reading.record
+    if read.described:
+        record = _with_metadata(record, row.value, source, header)
     texts = record.texts()
     if problems := [*row.notes, *reading.notes, *check(record, texts)]:
         found = [_finding(block, row, problem) for problem in problems]
