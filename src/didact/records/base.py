@@ -52,13 +52,11 @@ class Strict(BaseModel):
             if name not in values:
                 content[name] = make()
         model = cls.__new__(cls)
-        for slot, held in (
-            ("__dict__", content),
-            ("__pydantic_fields_set__", set(values)),
-            ("__pydantic_extra__", None),
-            ("__pydantic_private__", None),
-        ):
-            object.__setattr__(model, slot, held)
+        put = object.__setattr__
+        put(model, "__dict__", content)
+        put(model, "__pydantic_fields_set__", set(values))
+        put(model, "__pydantic_extra__", None)
+        put(model, "__pydantic_private__", None)
         return model
 
 

@@ -120,8 +120,9 @@ def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
 
 def _read_row(read: BlockRead, block: Block, row: Row, adapter: Adapter, header: Header | None, source: Source) -> None:
     """One row: a record with its findings, or a rejected row."""
+    columns = source.columns
     try:
-        reading = adapter.read(renamed(row.value, source.columns, adapter), header)
+        reading = adapter.read(renamed(row.value, columns, adapter) if columns else row.value, header)
     except RowError as error:
         _reject(read, block, _finding(block, row, (error.code, error.pointer, error.message)))
         return
