@@ -135,7 +135,7 @@ def test_validate_tells_by_its_exit_code(home: Path) -> None:
     assert call("validate", home / "no").exit_code == 2
     report = json.loads(call("validate", home / "alpaca.json", home / "sums.jsonl", "--json").stdout)
     assert (report["records"], report["valid"], report["rejected"]) == (92, 90, 2)
-    assert report["findings"] == {"CO002": 1, "JS001": 1, "JS002": 1}
+    assert report["findings"] == {"CO002": 1, "DU001": 5, "JS001": 1, "JS002": 1}
     located = {finding["code"]: finding for finding in report["located"]}
     assert located["JS001"]["line"] == 13 and located["JS001"]["path"].endswith("sums.jsonl")
 

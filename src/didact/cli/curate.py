@@ -44,6 +44,7 @@ from didact.cli.options import RECIPE, json_option, pairs_option, print_json, st
     metavar="OUT",
     help="Copy PATHS to OUT with what can be corrected safely; every change stands in OUT.patch.jsonl.",
 )
+@workers_option
 @json_option
 @click.pass_context
 def validate(
@@ -57,6 +58,7 @@ def validate(
     max_findings: int,
     reports: tuple[Path, ...],
     out: Path | None,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Check every row of PATHS; exit 1 when something is wrong.
@@ -81,7 +83,7 @@ def validate(
         "tell": Narrator(),
     }
     repaired = None if out is None else repair(paths, out, **settings)
-    report = check(paths, max_findings=max_findings, **settings)
+    report = check(paths, max_findings=max_findings, workers=workers, **settings)
     for path in reports:
         write_report(path, report)
     if as_json:

@@ -40,7 +40,7 @@ def _read(row: Any, header: Header | None) -> Reading:
     if row.get("history") or row.get("system"):
         return _conversation(fields, instruction, given, output)
     return Reading(
-        Task(definition=instruction, input=given, outputs=[output], origin=fields.origin("alpaca")), fields.notes
+        Task.made(definition=instruction, input=given, outputs=[output], origin=fields.origin("alpaca")), fields.notes
     )
 
 

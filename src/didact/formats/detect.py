@@ -64,6 +64,18 @@ def detect(sample: Sequence[Any], where: str, columns: Mapping[str, str] | None 
     return close[0]
 
 
+def only_fit(row: Any, own: str, columns: Mapping[str, str]) -> str | None:
+    """The one format but `own` that a row fits best and well; None when there is none or several."""
+    scores = {
+        adapter.name: _mean_score([row], columns, adapter)
+        for adapter in adapters().values()
+        if adapter.name != own and adapter.list_key is None and columns.keys() <= adapter.columns.keys()
+    }
+    best = max(scores.values(), default=0.0)
+    close = [name for name, score in scores.items() if score > best - TIE]
+    return close[0] if best >= ENOUGH and len(close) == 1 else None
+
+
 def _mean_score(sample: Sequence[Any], columns: Mapping[str, str], adapter: Adapter) -> float:
     return sum(adapter.fits(renamed(row, columns, adapter)) for row in sample) / len(sample) if sample else 0.0
 

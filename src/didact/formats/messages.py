@@ -30,7 +30,7 @@ WEIGHTS = ("weight", "loss_weight", "loss", "train", "training")
 
 def said(role: RoleName, text: str) -> Message:
     """A message of one text part."""
-    return Message(role=role, parts=[TextPart(text=text)])
+    return Message.made(role=role, parts=[TextPart.made(text=text)])
 
 
 def with_system(messages: list[Message], system: str) -> list[Message]:
@@ -92,14 +92,14 @@ def placed_message(fields: Fields, item: Any, where: str) -> tuple[Message, list
     placed = placed_parts(fields, item, where, role, spoken.lower())
     parts = [part for part, _, _ in placed]
     if len(item) == 2 and placed:
-        return Message(role=role, parts=parts), placed
+        return Message.made(role=role, parts=parts), placed
     weighed, weight = _weight(item, where)
     name, call_id = item.get("name"), item.get("tool_call_id")
     used = {role_key, content_key(item), weighed, *(path[0] for _, path, _ in placed)}
     for key in item:
         if key not in used and not (key in ("name", "tool_call_id") and item[key] is not None):
             fields.keep(f"{where}{pointer(key)}".removeprefix("/"), item[key])
-    message = Message(
+    message = Message.made(
         role=role,
         parts=parts,
         name=None if name is None else fields.spelt(name, f"{where}/name"),

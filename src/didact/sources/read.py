@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ class BlockRead:
     rejected: list[Rejected] = field(default_factory=list)
     unselected: int = 0
     """Rows that `where` leaves out."""
+    described: bool = True
+    """Whether the source's settings say anything about its records."""
 
 
 def source_blocks(
@@ -63,7 +65,7 @@ def source_blocks(
     """The blocks of a source's files in order, and the findings that no block carries, until its `limit` of rows."""
     left = source.limit
     for file in files:
-        for found in read_blocks(file, block_bytes, row_limit, get(file.format, file.plugin).list_key):
+        for found in read_blocks(file, block_bytes, row_limit, _list_key(file)):
             taken = len(found) if isinstance(found, Block) else int(CODES[found.code].row)
             if left is not None:
                 if left <= 0:
@@ -74,10 +76,15 @@ def source_blocks(
             yield file, found
 
 
+def _list_key(file: SourceFile) -> str | None:
+    """Key of the list that holds a file's rows, when its format has one; a file may be cut before it has a format."""
+    return get(file.format, file.plugin).list_key if file.format else None
+
+
 def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
     """Read the rows of a block as records, check them, and account for each."""
     adapter = get(file.format, file.plugin)
-    read = BlockRead()
+    read = BlockRead(described=any(getattr(source, name) is not None for name in _DESCRIBING))
     header = _header(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
@@ -109,7 +116,11 @@ def _unfolded(found: Iterator[Row | Finding], adapter: Adapter, block: Block) ->
         except RowError as error:
             yield _finding(block, row, (error.code, error.pointer, error.message)), ""
             continue
-        yield from ((Row(row.index, row.line, row.offset, value), pointer) for pointer, value in inner)
+        yield from ((replace(row, value=value), pointer) for pointer, value in inner)
+
+
+_DESCRIBING = ("system", "license", "language", "task", "split", "group")
+"""Settings of a source that say something about all its records."""
 
 
 def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
@@ -128,17 +139,20 @@ def _read_row(
     read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, header: Header | None, source: Source
 ) -> None:
     """One row: a record with its findings, or a rejected row. `inside` is its pointer in a nested file's element."""
+    columns = source.columns
     try:
-        reading = adapter.read(renamed(row.value, source.columns, adapter), header)
+        reading = adapter.read(renamed(row.value, columns, adapter) if columns else row.value, header)
     except RowError as error:
         _reject(read, block, _finding(block, row, (error.code, inside + error.pointer, error.message)))
         return
     except ValidationError as error:
         _reject(read, block, _finding(block, row, _invalid(error), inside))
         return
-    record = _with_metadata(reading.record, row.value, source, header)
+    record = reading.record
+    if read.described:
+        record = _with_metadata(record, row.value, source, header)
     texts = record.texts()
-    if problems := [*reading.notes, *check(record, texts)]:
+    if problems := [*row.notes, *reading.notes, *check(record, texts)]:
         found = [_finding(block, row, problem, inside) for problem in problems]
         read.findings += found
         decisive = next((finding for finding in found if finding.severity == "error"), None)
