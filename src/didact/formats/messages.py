@@ -65,7 +65,7 @@ def speaks(value: Any, dialect: Literal["role", "from"]) -> float:
 
 def read_messages(fields: Fields, value: Any, where: str) -> list[Message]:
     """The messages of a list. Raises RowError SC001, SC002 or RO001."""
-    items = listed(value, where)
+    items = listed(fields, value, where)
     if not items:
         raise RowError("RO005", "no message at all", where)
     return [read_message(fields, item, f"{where}/{i}") for i, item in enumerate(items)]
@@ -137,7 +137,7 @@ def read_tools(fields: Fields, key: str) -> list[dict[str, Any]]:
     value = fields.value(key)
     if value is None or value == "":
         return []
-    tools = listed(value, pointer(key))
+    tools = listed(fields, value, pointer(key), usual=True)
     for i, tool in enumerate(tools):
         if not isinstance(tool, dict):
             raise RowError("SC002", f"{kind_of(tool)} where a tool's definition belongs", pointer(key, i))

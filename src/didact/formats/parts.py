@@ -52,7 +52,7 @@ def placed_parts(fields: Fields, item: dict[str, Any], where: str, role: str, sp
     elif spoken == "function_call" and isinstance(content, dict):
         found.append(_call(fields, content, f"{where}/{key}", (key,)))
     elif key in item:
-        text = fields.spelt(content, f"{where}/{key}")
+        text = "" if _calls_alone(fields, item, where, key) else fields.spelt(content, f"{where}/{key}")
         found += [Placed(TextPart(text=text), (key,))] if text else _refused(fields, item, where)
     elif not (found or _refused_text(item) or item.get("tool_calls") or item.get("function_call")):
         raise RowError("SC001", "a message without content", where)
@@ -61,6 +61,14 @@ def placed_parts(fields: Fields, item: dict[str, Any], where: str, role: str, sp
     if "tool_calls" in item or "function_call" in item:
         found += _tool_calls(fields, item, where)
     return found
+
+
+def _calls_alone(fields: Fields, item: dict[str, Any], where: str, key: str) -> bool:
+    """Whether null stands for words beside calls, as the format has it; that is remembered, and nothing odd."""
+    alone = item[key] is None and bool(item.get("tool_calls") or item.get("function_call"))
+    if alone:
+        fields.nothing(f"{where}/{key}")
+    return alone
 
 
 def _reasoning(fields: Fields, item: dict[str, Any], where: str) -> list[Placed]:
@@ -172,17 +180,22 @@ def _tool_calls(fields: Fields, item: dict[str, Any], where: str) -> Iterator[Pl
         if key == "function_call":
             yield _call(fields, calls, f"{where}/{key}", (key,))
             continue
-        for i, call in enumerate(listed(calls, f"{where}/{key}")):
+        for i, call in enumerate(listed(fields, calls, f"{where}/{key}")):
             yield _call(fields, call, f"{where}/{key}/{i}", (key, i))
 
 
-def listed(value: Any, where: str) -> list[Any]:
-    """A list, given as one or, as CSV and Parquet files hold it, as JSON text. Raises RowError SC002."""
+def listed(fields: Fields, value: Any, where: str, *, usual: bool = False) -> list[Any]:
+    """A list, given as one or, as CSV and Parquet files hold it, as JSON text. Raises RowError SC002.
+
+    usual: the format itself spells this list as text, so nothing is odd about it.
+    """
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as error:
             raise RowError("SC002", f"text that is no JSON list ({error})", where) from error
+        if not usual:
+            fields.note("JS005", where, "a text that holds JSON where a list belongs")
     if not isinstance(value, list):
         raise RowError("SC002", f"{kind_of(value)} where a list belongs", where)
     return value
