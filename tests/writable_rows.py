@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from strategies import TEXT
 from writable_messages import OPENAI, SHAREGPT
-from writable_preferences import PREFERENCE
+from writable_preferences import PREFERENCE, SPLIT
 
 from didact.records import Header
 
@@ -57,6 +57,7 @@ CASES: dict[str, Callable[[], Rows]] = {
     "prompt_completion": lambda: (
         fields({"prompt": ODD, "completion": ODD}, {"system": TEXT | st.none()})
         | fields({"inputs": TEXT, "targets": TEXT}, {"task_name": TEXT})
+        | SPLIT
     ),
     "text": lambda: fields({"text": ODD}, {"title": TEXT | st.none()}),
 }
