@@ -85,17 +85,18 @@ def validate(
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
+    names: Sequence[str] = (),
     max_findings: int = 2,
     tell: Listener | None = None,
 ) -> Report:
     """Check every row of files, folders or globs, in bounded memory.
 
-    columns, limit, where: as for a recipe's source; rows that they leave out are not counted.
+    columns, limit, where, names: as for a recipe's source; rows that they leave out are not counted.
     max_findings: located findings kept per file and code; all are counted.
     Raises InputMissing for a path that is not there, CallError when a file's format cannot be told.
     """
     listener = tell if tell is not None else Silent()
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where)
+    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names))
     files = plan_source("validate", source, Path.cwd())
     listener.stage("validate")
     report = Report([FileVerdict(file.relative, file.format) for file in files], root=_root(files))

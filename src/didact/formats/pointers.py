@@ -54,5 +54,5 @@ def _from(value: Any, key: int | str, rest: Sequence[str]) -> tuple[Any, Any]:
     elif isinstance(value, dict):
         found = copy.pop(key)
     else:
-        found, copy[key] = value[key], None  # type: ignore[index]
+        found, copy[key] = value[key], None
     return found, copy
