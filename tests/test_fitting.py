@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import didact
+from didact.cli import cli
 from didact.cli.options import names_option
 from didact.errors import CallError
 from didact.formats.pointers import lifted, value_at
@@ -204,3 +205,52 @@ def test_a_mapped_value_is_not_kept_twice(tmp_path: Path) -> None:
     assert isinstance(record, QA) and record.origin is not None
     assert record.question == "Who?"
     assert record.origin.extra == {"d": {"n": 1}, "question#2": "other"}
+
+
+# --- On the command line ---------------------------------------------------------------------------------------------
+
+
+def _validated(*arguments: object) -> dict[str, Any]:
+    result = CliRunner().invoke(cli, ["validate", *map(str, arguments), "--json"])
+    assert result.exit_code in (0, 1), result.output
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+def test_validate_takes_names_and_paths(folder: Path) -> None:
+    """`--names` and `--columns` fit a headless sheet and nested rows on the command line as in a recipe."""
+    sheet = _validated(folder / "claims.tsv", "--names", "question,answer,rationale")
+    assert (sheet["valid"], sheet["rejected"], sheet["files"][0]["format"]) == (2, 0, "qa")
+    pairs = _validated(
+        folder / "pairs.csv", "--names", "ask,say", "--columns", "prompt=ask", "--columns", "response=say"
+    )
+    assert (pairs["valid"], pairs["rejected"]) == (2, 0)
+    mapped = ["--columns", "question=data/question", "--columns", "answer=turns/0/said", "--where", "meta/lang=en"]
+    nested = _validated(folder / "nested.jsonl", *mapped)
+    assert (nested["records"], nested["valid"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "settings", "fixed"),
+    [
+        (
+            "x.tsv",
+            "Go.\t<noinput>\tGone.\nStay.\tn/a\tHere.\n",
+            ["--names", "instruction,input,output"],
+            "Go.\t\tGone.\nStay.\t\tHere.\n",
+        ),
+        (
+            "x.jsonl",
+            '{"d": {"i": 1.50, "n": 1.50}, "instruction": "Go.", "output": "Gone."}\n' * 2,
+            ["--format", "alpaca", "--columns", "input=d/i"],
+            '{"d": {"i": "1.5", "n": 1.50}, "instruction": "Go.", "output": "Gone."}\n' * 2,
+        ),
+    ],
+)
+def test_fixes_reach_what_is_fitted(tmp_path: Path, name: str, content: str, settings: list[str], fixed: str) -> None:
+    """`--fix` corrects the first line of a headless sheet, and a value inside a row at its own place."""
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    given = ["validate", str(tmp_path / name), *settings, "--fix", str(tmp_path / f"fixed-{name}")]
+    result = CliRunner().invoke(cli, given)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / f"fixed-{name}").read_text(encoding="utf-8") == fixed

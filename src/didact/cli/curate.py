@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from didact.cli.options import RECIPE, json_option, pairs_option, print_json, store_option, workers_option
+from didact.cli.options import RECIPE, json_option, names_option, pairs_option, print_json, store_option, workers_option
 
 
 @click.command(epilog="Example: didact validate data/*.jsonl --report findings.html --strict")
@@ -17,9 +17,14 @@ from didact.cli.options import RECIPE, json_option, pairs_option, print_json, st
     "format_name",
     default="auto",
     show_default=True,
-    help="Adapter to read with; `didact formats` lists them.",
+    help="Adapter to read with; `didact formats` lists them. FILE.py or FILE.py:NAME: one of your own.",
 )
-@pairs_option("--columns", metavar="NAME=KEY", help="Which key of a row holds what, as in prompt=query; repeatable.")
+@pairs_option(
+    "--columns",
+    metavar="NAME=KEY",
+    help="Which key of a row, or path in it, holds what, as in prompt=query; repeatable.",
+)
+@names_option
 @pairs_option("--where", help="Check only rows with this value under this key; repeatable.")
 @click.option("--limit", type=click.IntRange(1), help="Check only the first rows, before --where.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
@@ -52,6 +57,7 @@ def validate(
     paths: tuple[str, ...],
     format_name: str,
     columns: dict[str, str],
+    names: list[str],
     where: dict[str, str],
     limit: int | None,
     strict: bool,
@@ -78,6 +84,7 @@ def validate(
     settings: dict[str, Any] = {
         "format": format_name,
         "columns": columns,
+        "names": names,
         "limit": limit,
         "where": {key: _value(text) for key, text in where.items()},
         "tell": Narrator(),
