@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from strategies import TEXT
+from writable_messages import OPENAI, SHAREGPT
 
 from didact.records import Header
 
@@ -108,6 +109,8 @@ CASES: dict[str, Callable[[], Rows]] = {
     "alpaca": lambda: _ALPACA,
     "dolly": lambda: fields({"instruction": ODD, "context": ODD, "response": ODD}, {"category": ODD}),
     "gsm8k": lambda: fields({"question": ODD, "answer": ODD | st.just("So 4.\n#### 4")}, {}),
+    "openai": lambda: OPENAI,
+    "sharegpt": lambda: SHAREGPT,
     "prompt_completion": lambda: (
         fields({"prompt": ODD, "completion": ODD}, {"system": TEXT | st.none()})
         | fields({"inputs": TEXT, "targets": TEXT}, {"task_name": TEXT})

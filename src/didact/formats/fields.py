@@ -78,7 +78,7 @@ class Fields:
         if isinstance(value, bool | int | float):
             self.notes.append(("SC003", where, f"{value!r} stands where text belongs"))
             self._spelt[where.removeprefix("/")] = value
-            return orjson.dumps(value).decode()
+            return str(value) if type(value) is int else orjson.dumps(value).decode()
         raise RowError("SC002", f"{kind_of(value)} where text belongs", where)
 
     def texts(self, value: Any, where: str) -> list[str]:
@@ -94,6 +94,11 @@ class Fields:
     def keep(self, key: str, value: Any) -> None:
         """Keep a value verbatim that the record has no place for."""
         self._extra[key] = value
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What was kept verbatim so far, by pointer without its first slash."""
+        return self._extra
 
     def held_as(self, key: str, value: Any) -> None:
         """Remember how a value was spelt that the record holds in another form."""

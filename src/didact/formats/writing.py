@@ -124,10 +124,13 @@ def _step(value: Any, name: str) -> Any:
 
 
 def _reads_as(adapter: Adapter, row: Any, record: Record) -> bool:
+    """Whether a row reads as the record, and has no key that its author's row had not."""
     try:
-        return same_content(adapter.read(row, None).record, record)
+        back = adapter.read(row, None).record
     except (RowError, ValidationError):
         return False
+    had = record.origin.extra if record.origin else {}
+    return same_content(back, record) and (back.origin is None or back.origin.extra.items() <= had.items())
 
 
 def same_content(one: Record, other: Record) -> bool:
