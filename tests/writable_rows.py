@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from strategies import TEXT
 from writable_messages import OPENAI, SHAREGPT
+from writable_preferences import PREFERENCE
 
 from didact.records import Header
 
@@ -109,6 +110,7 @@ CASES: dict[str, Callable[[], Rows]] = {
     "alpaca": lambda: _ALPACA,
     "dolly": lambda: fields({"instruction": ODD, "context": ODD, "response": ODD}, {"category": ODD}),
     "gsm8k": lambda: fields({"question": ODD, "answer": ODD | st.just("So 4.\n#### 4")}, {}),
+    "preference": lambda: PREFERENCE,
     "openai": lambda: OPENAI,
     "sharegpt": lambda: SHAREGPT,
     "prompt_completion": lambda: (

@@ -81,13 +81,13 @@ def _write(draft: Draft) -> None:
         return
     turns = _pairs(draft.record)
     if draft.changed(lambda chat: _pairs(chat)[-1][0]):
-        draft.row.update(_asked(draft.row, turns[-1][0]))
+        draft.row.update(asked_parts(draft.row, turns[-1][0]))
     draft.put(draft.first_of(_OUTPUTS), lambda chat: _pairs(chat)[-1][1])
     draft.put_optional("history", lambda chat: [list(pair) for pair in _pairs(chat)[:-1]])
     draft.put_optional("system", _system)
 
 
-def _asked(row: dict[str, Any], asked: str) -> dict[str, str]:
+def asked_parts(row: dict[str, Any], asked: str) -> dict[str, str]:
     """Instruction and input of a turn that was edited: whichever of the two still stands in it stays."""
     instruction, given = str(row.get("instruction") or ""), str(row.get("input") or "")
     if instruction and asked.startswith(f"{instruction}\n\n"):

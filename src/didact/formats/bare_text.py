@@ -12,7 +12,7 @@ from didact.formats.messages import RoleName
 from didact.formats.parts import spoken_text
 from didact.records import Message, ReasoningPart, TextPart
 
-_SPOKEN = re.compile(r"\n\n(Human|Assistant):(?: |$|(?=\n\n))")
+_SPOKEN = re.compile(r"\n\nHuman: |\n\nAssistant: ?")
 """How transcripts mark who speaks."""
 
 
@@ -49,45 +49,46 @@ def _reads_as(text: str, message: Message) -> bool:
 # --- transcripts
 
 
-def turns_of(text: str) -> list[tuple[RoleName, int, int]]:
+def turns_of(text: str, role: RoleName) -> list[tuple[RoleName, int, int]]:
     """Who speaks in a transcript, and where; none when the text is something else.
 
-    A last mark without words asks for an answer and is no turn.
+    A transcript that the user says the last word in may end with a mark that asks for an answer, which is no turn.
     """
     marks = list(_SPOKEN.finditer(text))
     if not marks or text[: marks[0].start()].strip():
         return []
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     found: list[tuple[RoleName, int, int]] = [
-        ("user" if mark[1] == "Human" else "assistant", mark.end(), end) for mark, end in zip(marks, ends, strict=True)
+        ("user" if "Human" in mark[0] else "assistant", mark.end(), end) for mark, end in zip(marks, ends, strict=True)
     ]
-    return found[:-1] if len(found) > 1 and found[-1][1] == found[-1][2] else found
+    asks = role == "user" and len(found) > 1 and not text[found[-1][1] :].strip()
+    return found[:-1] if asks else found
 
 
-def read_transcript(text: str) -> list[Message]:
-    """The turns of a transcript; none when the text is something else."""
-    return [Message(role=role, parts=[TextPart(text=text[start:end])]) for role, start, end in turns_of(text)]
+def read_transcript(text: str, role: RoleName) -> list[Message]:
+    """The turns of a transcript whose last word `role` has; none when the text is something else."""
+    return [Message(role=speaker, parts=[TextPart(text=text[a:b])]) for speaker, a, b in turns_of(text, role)]
 
 
-def written_transcript(text: str, now: Sequence[Message]) -> str | None:
+def written_transcript(text: str, now: Sequence[Message], role: RoleName) -> str | None:
     """A transcript, changed where it would read as something else; None when none reads as the messages."""
-    turns = turns_of(text)
-    if [role for role, _, _ in turns] == [message.role for message in now]:
+    turns = turns_of(text, role)
+    if [speaker for speaker, _, _ in turns] == [message.role for message in now]:
         changed = text
         for (_, start, end), message in reversed([*zip(turns, now, strict=True)]):
             changed = changed[:start] + _words(message) + changed[end:]
-        if read_transcript(changed) == list(now):
+        if read_transcript(changed, role) == list(now):
             return changed
-    return new_transcript(now)
+    return new_transcript(now, role)
 
 
-def new_transcript(messages: Sequence[Message]) -> str | None:
+def new_transcript(messages: Sequence[Message], role: RoleName) -> str | None:
     """Messages as a transcript; None when none reads as they do."""
     names = {"user": "Human", "assistant": "Assistant"}
     if not all(message.role in names for message in messages):
         return None
     text = "".join(f"\n\n{names[message.role]}: {_words(message)}" for message in messages)
-    return text if read_transcript(text) == list(messages) else None
+    return text if read_transcript(text, role) == list(messages) else None
 
 
 def _words(message: Message) -> str:

@@ -60,7 +60,7 @@ class Layout:
 
     def usual(self, messages: Sequence[Message]) -> list[str]:
         """How a new row is laid out: the messages' key, and what else is to be said about it."""
-        apart = self.system_apart and len(messages) > 1 and _is_plain_system(messages[0])
+        apart = self.system_apart and len(messages) > 1 and is_plain_system(messages[0])
         return [self.keys[0], SYSTEM_KEYS[0]] if apart else [self.keys[0]]
 
     def read(self, row: Any, header: Header | None) -> Reading:
@@ -94,7 +94,8 @@ class Layout:
             draft.row.update(_laid_out(now.messages, layout, spelling))
         else:
             _change(draft.row, draft.first_of(self.keys), _chat(draft.was, None), now, spelling)
-        _write_tools(draft, now.tools, as_text=self.dialect == "from")
+        was = None if draft.was is None else _chat(draft.was, None).tools
+        write_tools(draft.row, was, now.tools, as_text=self.dialect == "from")
 
 
 def system_key_of(row: dict[str, Any]) -> str | None:
@@ -129,13 +130,13 @@ def _chat(record: Record, header: Header | None) -> Chat:
 def _laid_out(messages: Sequence[Message], layout: list[str], spelling: Spelling) -> dict[str, Any]:
     """A new row's messages and system prompt."""
     key, system_key = layout[0], next((name for name in SYSTEM_KEYS if name in layout), None)
-    apart = system_key is not None and len(messages) > 1 and _is_plain_system(messages[0])
+    apart = system_key is not None and len(messages) > 1 and is_plain_system(messages[0])
     pairs = _new_pairs(messages[apart:]) if _PAIRED in layout else None
     row = {key: new_messages(messages[apart:], f"/{key}", spelling) if pairs is None else pairs}
     return row | ({system_key: _words(messages[0])} if apart and system_key else {})
 
 
-def _is_plain_system(message: Message) -> bool:
+def is_plain_system(message: Message) -> bool:
     """Whether a key beside the messages can hold a message."""
     return message.role == "system" and bool(_words(message)) and said("system", _words(message)) == message
 
@@ -149,7 +150,7 @@ def _change(row: dict[str, Any], key: str, old: Chat, new: Chat, spelling: Spell
     was, now = old.messages, new.messages
     system_key = system_key_of(row)
     if system_key is not None:
-        apart = len(now) > 1 and _is_plain_system(now[0])
+        apart = len(now) > 1 and is_plain_system(now[0])
         if not apart or now[0] != was[0]:
             row[system_key] = _words(now[0]) if apart else ""
         was, now = was[1:], now[apart:]
@@ -192,10 +193,14 @@ def _new_pairs(messages: Sequence[Message]) -> list[dict[str, str]] | None:
     ]
 
 
-def _write_tools(draft: Draft, tools: list[dict[str, Any]], *, as_text: bool) -> None:
-    """Put the tools into their key, in the form the row has; definitions under the older key stay there."""
-    row = draft.row
-    if draft.was is not None and _chat(draft.was, None).tools == tools:
+def write_tools(
+    row: dict[str, Any], was: list[dict[str, Any]] | None, tools: list[dict[str, Any]], *, as_text: bool = False
+) -> None:
+    """Put the tools into their key, in the form the row has; definitions under the older key stay there.
+
+    `was`: what the row reads as; None for a new row.
+    """
+    if was == tools:
         return
     older = listed_or_none(row.get("functions"))
     if older is not None and tools[len(tools) - len(older) :] == older:

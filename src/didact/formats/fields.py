@@ -95,6 +95,10 @@ class Fields:
         """Keep a value verbatim that the record has no place for."""
         self._extra[key] = value
 
+    def took(self, key: str) -> bool:
+        """Whether a field of the row was read."""
+        return key in self._taken
+
     @property
     def kept(self) -> dict[str, Any]:
         """What was kept verbatim so far, by pointer without its first slash."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import orjson
@@ -46,6 +46,8 @@ class Spelling(NamedTuple):
     """Of a record that comes from a row of the same format."""
     whole: bool = False
     """Whether what the dialect has no form for is written in the other one, not left out."""
+    steps: Mapping[str, set[str]] = {}
+    """The steps that follow each place in the pointers of the origin."""
 
     def remembered(self, where: str) -> Any:
         """What the origin remembers of a place."""
@@ -57,20 +59,25 @@ class Spelling(NamedTuple):
 
     def below(self, where: str) -> set[str]:
         """The steps that follow a place in what the origin remembers."""
-        return set() if self.origin is None else steps_below(self.origin, where)
+        return self.steps.get(where[1:], set())
 
 
 def own_spelling(record: Record, format_name: str, dialect: Dialect) -> Spelling:
     """The spelling of a new row: a record that was read from the same format takes its own with it."""
-    own = record.origin is not None and record.origin.format == format_name
-    return Spelling(dialect, record.origin if own else None, own)
+    origin = record.origin
+    if origin is None or origin.format != format_name:
+        return Spelling(dialect)
+    return Spelling(dialect, origin, True, _steps(origin))
 
 
-def steps_below(origin: Origin, where: str) -> set[str]:
-    """The steps that follow a place in the pointers of an origin."""
-    start = where[1:] + "/"
-    places = (*origin.extra, *origin.spelt, *origin.null)
-    return {place[len(start) :].partition("/")[0] for place in places if place.startswith(start)}
+def _steps(origin: Origin) -> dict[str, set[str]]:
+    """The steps that follow each place in the pointers of an origin."""
+    found: dict[str, set[str]] = {}
+    for place in (*origin.extra, *origin.spelt, *origin.null):
+        while place:
+            place, _, step = place.rpartition("/")
+            found.setdefault(place, set()).add(step)
+    return found
 
 
 # --- lists of messages
@@ -100,16 +107,15 @@ def _alike(one: Sequence[Message], other: Sequence[Message]) -> int:
 
 def new_messages(messages: Sequence[Message], where: str, spelling: Spelling) -> list[dict[str, Any]]:
     """Messages as a list that no author wrote."""
-    listed = spelling.below(where)
     return [
-        new_message(message, f"{where}/{i}", _own_dialect(spelling, f"{where}/{i}", listed))
+        new_message(message, f"{where}/{i}", own_dialect(spelling, f"{where}/{i}"))
         for i, message in enumerate(messages)
     ]
 
 
-def _own_dialect(spelling: Spelling, where: str, listed: set[str]) -> Spelling:
+def own_dialect(spelling: Spelling, where: str) -> Spelling:
     """The dialect that a message's origin gives away."""
-    told = spelling.below(where) & {"role", "from", "content", "value"} if listed else set()
+    told = spelling.below(where) & {"role", "from", "content", "value"}
     if spelling.knows(f"{where}/from") or spelling.knows(f"{where}/value"):
         return spelling._replace(dialect="role")
     if not told:

@@ -53,7 +53,8 @@ class Origin(Strict):
     spelt: dict[str, JsonValue] = Field(
         default_factory=dict,
         description="Values of the row that the record holds in another form, such as a number that stood for text, by "
-        "JSON pointer without its first slash.",
+        "JSON pointer without its first slash; of long values only how they were spelt, such as the tags of a thought "
+        "or the keys of a layout.",
         examples=[{"input": "<noinput>", "conversations/0/from": "gpt"}],
     )
     absent: list[str] = Field(

@@ -26,6 +26,11 @@ class TextPart(_Part):
 
     type: Literal["text"] = Field("text", description="Discriminates the union of parts.", examples=["text"])
     text: str = Field(description="The words.", examples=["Good morning."])
+    label: bool | None = Field(
+        None,
+        description="Whether these words are a right step of an answer that is judged step by step; null elsewhere.",
+        examples=[True],
+    )
 
 
 class ReasoningPart(_Part):
@@ -56,7 +61,9 @@ class MediaPart(_Part):
 
     type: Literal["media"] = Field("media", description="Discriminates the union of parts.", examples=["media"])
     uri: str = Field(description="Where the medium is.", examples=["images/cat.png"])
-    mime: str | None = Field(None, description="Its media type.", examples=["image/png"])
+    mime: str | None = Field(
+        None, description="Its media type, or a range such as `image/*` when no more is known.", examples=["image/png"]
+    )
 
 
 Part = Annotated[TextPart | ReasoningPart | ToolCallPart | MediaPart, Field(discriminator="type")]
@@ -84,7 +91,7 @@ class Message(Strict):
         """The message as the renderer reads it; reasoning stands in <think> tags before the words."""
         turn: Turn = {
             "role": "system" if self.role == "developer" else self.role,
-            "content": "".join(map(_shown, self.parts)),
+            "content": _joined(self.parts),
         }
         calls = [part for part in self.parts if isinstance(part, ToolCallPart)]
         if calls:
@@ -96,6 +103,14 @@ class Message(Strict):
         if self.tool_call_id is not None:
             turn["tool_call_id"] = self.tool_call_id
         return turn
+
+
+def _joined(parts: Sequence[Part]) -> str:
+    """What a message shows; each step of an answer that is judged in steps has its own lines."""
+    shown = [_shown(part) for part in parts]
+    steps = [isinstance(part, TextPart) and part.label is not None for part in parts]
+    ended = [text + "\n" if step and not text.endswith("\n") else text for text, step in zip(shown, steps, strict=True)]
+    return "".join([*ended[:-1], *shown[-1:]])
 
 
 def _shown(part: TextPart | ReasoningPart | ToolCallPart | MediaPart) -> str:
@@ -124,7 +139,7 @@ def message_texts(messages: Sequence[Message], where: str) -> list[Text]:
 
 
 def message_structure(messages: Sequence[Message]) -> list[Any]:
-    """Roles, calls, media and weights: all of a message but its words."""
+    """Roles, calls, media, weights and verdicts on steps: all of a message but its words."""
     return [message.model_dump(exclude_defaults=True, exclude={"parts": {"__all__": {"text"}}}) for message in messages]
 
 
