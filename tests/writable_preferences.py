@@ -97,3 +97,8 @@ STEPS = st.integers(1, 3).flatmap(
     )
 )
 PREFERENCE = PAIRS | VERDICTS | RANKED | STEPS
+
+SPLIT = st.fixed_dictionaries(
+    {"prompt": messages(USER | ROLE_MESSAGE), "completion": messages(ASSISTANT) | SPOKEN}, optional={"tools": TOOLS}
+) | st.fixed_dictionaries({"prompt": SPOKEN, "completion": messages(ASSISTANT) | ASSISTANT})
+"""Prompt and completion as messages."""

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from strategies import TEXT
 from writable_messages import OPENAI, SHAREGPT
-from writable_preferences import PREFERENCE
+from writable_preferences import PREFERENCE, SPLIT
 
 from didact.records import Header
 
@@ -116,6 +116,7 @@ CASES: dict[str, Callable[[], Rows]] = {
     "prompt_completion": lambda: (
         fields({"prompt": ODD, "completion": ODD}, {"system": TEXT | st.none()})
         | fields({"inputs": TEXT, "targets": TEXT}, {"task_name": TEXT})
+        | SPLIT
     ),
     "qa": lambda: _QA | _LETTERED | _MULTIPLE_CHOICE,
     "squad": lambda: fields(

@@ -191,12 +191,10 @@ def new_ranked(record: Preference) -> dict[str, Any]:
     row: dict[str, Any] = {prompt_key: prompt}
     row[key] = [_item(one, f"/{key}/{i}", spelling, plain, inside) for i, one in enumerate(candidates)]
     if not inside:
-        lists: dict[str, list[Any]] = {
-            "scores": [one.score for one in candidates],
-            "ranks": [one.rank for one in candidates],
-        }
+        scores, ranks = [one.score for one in candidates], [one.rank for one in candidates]
+        lists: dict[str, list[Any]] = {"scores": scores, "ranks": ranks}
         told_of = {name: values for name, values in lists.items() if any(value is not None for value in values)}
-        row |= told_of or {"scores": lists["scores"]}
+        row |= told_of or {"scores": scores}
     write_tools(row, None, record.tools)
     return row
 
