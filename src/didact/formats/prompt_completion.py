@@ -96,8 +96,8 @@ def _said(record: Record, role: str, header: Header | None) -> str:
 ADAPTERS = (
     Adapter(
         name="prompt_completion",
-        description="prompt and completion (or response, generation; FLAN: inputs, targets) as texts or messages; optional "
-        "system",
+        description="prompt and completion (or response, generation; FLAN: inputs, targets), texts or messages; "
+        "optional system",
         example='{"prompt": "Two and two?", "completion": "Four."}',
         fits=_fits,
         read=_read,
