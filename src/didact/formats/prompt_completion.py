@@ -93,6 +93,17 @@ def _said(record: Record, role: str, header: Header | None) -> str:
     return next((words(message) for message in messages if message.role == role), "")
 
 
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "messages": {
+        "prompt": [{"role": "user", "content": "Two and two?"}],
+        "completion": [{"role": "assistant", "content": "Four."}],
+    },
+    "generation": {"prompt": "<|user|>Hi<|model|>", "generation": "Hello."},
+    "query and response": {"query": "Two and two?", "response": "Four."},
+    "marked ends": {"prompt": "Two and two?\n\n###\n\n", "completion": " Four. END"},
+}
+
+
 ADAPTERS = (
     Adapter(
         name="prompt_completion",
@@ -101,6 +112,7 @@ ADAPTERS = (
         example='{"prompt": "Two and two?", "completion": "Four."}',
         fits=_fits,
         read=_read,
+        variants=_VARIANTS,
         write=_write,
         kinds=("task", "chat"),
         columns={"prompt": "prompt", "response": "completion", "system": "system"},
