@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from writable_rows import rows_of
 
+from didact.errors import RowError
 from didact.formats.json_edit import same_json
 from didact.formats.registry import get
 from didact.formats.thinking import cut
@@ -240,3 +241,77 @@ def test_what_sharegpt_cannot_hold_is_told(messages: list[Message]) -> None:
     row = write_row(get("sharegpt"), record)
     told = losses(get("sharegpt"), record, row, None, None)
     assert same_content(chat(row, "sharegpt"), record) == (not told)
+
+
+# --- the shape of new rows, and dirt
+
+
+def test_a_new_sharegpt_row_is_what_trainers_document() -> None:
+    """System prompt and tools stand beside the turns, tools and calls as JSON text, under ShareGPT's role names."""
+    row = write_row(get("sharegpt"), chat(TOOLED | {"tools": [{"name": "get"}]}).model_copy(update={"origin": None}))
+    assert row["tools"] == '[{"name": "get"}]'
+    assert [turn["from"] for turn in row["conversations"]] == ["human", "function_call", "observation", "gpt"]
+    assert orjson.loads(row["conversations"][1]["value"])[0] == {
+        "id": "c1", "name": "get", "arguments": {"city": "Oslo", "n": 1.5},
+    }  # fmt: skip
+    assert row["conversations"][3]["value"] == "<think>\nCold\n</think>\n\nCold."
+    system = chat({"messages": [{"role": "system", "content": "Help."}, {"role": "user", "content": "Hi"}]})
+    assert write_row(get("sharegpt"), system.model_copy(update={"origin": None})) == {
+        "conversations": [{"from": "human", "value": "Hi"}],
+        "system": "Help.",
+    }
+
+
+DIRT: list[tuple[str, Any, list[Any]]] = [
+    ("null content without calls", {"role": "assistant", "content": None}, []),
+    ("empty content", {"role": "assistant", "content": ""}, [""]),
+    ("a number", {"role": "assistant", "content": 4.50}, ["4.5"]),
+    ("no parts", {"role": "assistant", "content": []}, []),
+    ("a refusal beside null", {"role": "assistant", "content": None, "refusal": "No."}, ["No."]),
+    (
+        "keys that Arrow filled with null",
+        {"role": "assistant", "content": "x", "name": None, "tool_calls": None, "function_call": None, "weight": None,
+         "tool_call_id": None, "reasoning_content": None, "refusal": None},
+        ["x"],
+    ),
+    (
+        "parts that Arrow filled with null",
+        {"role": "assistant", "content": [{"type": "text", "text": "x", "image_url": None}]},
+        ["x"],
+    ),
+    ("parts without a type, and bare ones", {"role": "assistant", "content": [{"text": "x"}, "y"]}, ["x", "y"]),
+    ("both dialects at once", {"role": "assistant", "from": "gpt", "content": "x", "value": "y"}, ["x"]),
+    ("calls as JSON text", {"role": "assistant", "content": "x", "tool_calls": '[{"name": "f"}]'}, ["x"]),
+    ("empty calls", {"role": "assistant", "content": "x", "tool_calls": []}, ["x"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("item", "texts"), [(item, texts) for _, item, texts in DIRT], ids=[name for name, _, _ in DIRT]
+)
+def test_dirt_is_read_and_comes_back(item: dict[str, Any], texts: list[str]) -> None:
+    """Oddly spelt messages are read for what they say; nothing of them is lost, with the author's row or without."""
+    row = {"messages": [{"role": "user", "content": "q"}, item]}
+    record = chat(row)
+    assert [text.text for text in record.texts()[1:]] == texts
+    assert same_json(write_row(get("openai"), record, row=row), row)
+    alone = chat(write_row(get("openai"), record))
+    assert same_content(alone, record)
+    assert alone.origin is not None
+    assert record.origin is not None
+    assert alone.origin.extra == record.origin.extra
+
+
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [
+        ({"type": "tool_call", "value": "no JSON"}, "/messages/0/content/0/value"),
+        ({"type": "tool_call"}, "/messages/0/content/0"),
+        ({"type": "hologram"}, "/messages/0/content/0"),
+    ],
+)
+def test_parts_that_say_nothing_are_located(part: Any, where: str) -> None:
+    """A part that is no part is refused with its place, not with a crash."""
+    with pytest.raises(RowError) as refused:
+        message(content=[part])
+    assert (refused.value.code, refused.value.pointer) == ("SC002", where)

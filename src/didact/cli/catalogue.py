@@ -14,18 +14,29 @@ if TYPE_CHECKING:
     from didact.records.codes import Code
 
 
-@click.command(epilog="Example: didact formats")
+@click.command(epilog="Example: didact formats preference")
+@click.argument("name", required=False)
 @json_option
-def formats(as_json: bool) -> None:
-    """List the formats that can be read, with an example row of each."""
-    from didact.formats.registry import adapters
+def formats(name: str | None, as_json: bool) -> None:
+    """List the formats that can be read; with NAME, rows of that one in each of its variants."""
+    from didact.formats.json_edit import spelled
+    from didact.formats.registry import adapters, get
 
-    found = {name: {"about": adapter.description, "example": adapter.example} for name, adapter in adapters().items()}
+    chosen = adapters() if name is None else {name: get(name)}
     if as_json:
-        print_json(found)
+        print_json(
+            {
+                name: {"about": told.description, "example": told.example, "variants": dict(told.variants)}
+                for name, told in chosen.items()
+            }
+        )
         return
-    for name, told in found.items():
-        click.echo(f"{name:20}{told['about']}")
+    for adapter in chosen.values():
+        click.echo(f"{adapter.name:20}{adapter.description}")
+        if name is not None:
+            click.echo(f"\n{adapter.example}")
+            for variant, row in adapter.variants.items():
+                click.echo(f"\n{variant}:\n{spelled(row)}")
 
 
 @click.command(epilog="Example: didact schema task")

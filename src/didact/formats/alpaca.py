@@ -26,6 +26,8 @@ _COLUMNS = (
 def _fits(row: Any) -> float:
     if not (has_text(row, "instruction") and any(key in row for key in _OUTPUTS)):
         return 0.0
+    if isinstance(row.get("kto_tag"), bool):  # the output may be a bad one
+        return 0.0
     if "context" in row and "input" not in row:
         return 0.3
     return 1.0 if "input" in row and "output" in row else 0.9

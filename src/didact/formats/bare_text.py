@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from didact.formats.fields import Fields
-from didact.formats.message_writing import change_to, set_off
+from didact.formats.message_writing import change_to
 from didact.formats.messages import RoleName
+from didact.formats.new_messages import set_off
 from didact.formats.parts import spoken_text
 from didact.records import Message, ReasoningPart, TextPart
 

@@ -13,15 +13,9 @@ from didact.formats.bare_text import read_text, written_text
 from didact.formats.draft import Draft
 from didact.formats.fields import Fields, pointer
 from didact.formats.json_edit import spelled
-from didact.formats.message_writing import (
-    Dialect,
-    Spelling,
-    edited_json,
-    new_messages,
-    own_spelling,
-    written_messages,
-)
+from didact.formats.message_writing import edited_json, written_messages
 from didact.formats.messages import RoleName, read_messages, read_tools, said
+from didact.formats.new_messages import Dialect, Spelling, new_messages, own_spelling
 from didact.formats.recast import recast
 from didact.formats.registry import Reading
 from didact.records import Chat, Header, Message, Record, TextPart

@@ -10,8 +10,8 @@ from didact.formats.alpaca import asked_parts
 from didact.formats.conversation import is_plain_system, system_key_of, write_tools
 from didact.formats.draft import Draft
 from didact.formats.fields import Fields, pointer
-from didact.formats.message_writing import own_spelling
 from didact.formats.messages import read_tools, said
+from didact.formats.new_messages import own_spelling
 from didact.formats.recast import words
 from didact.formats.turns import is_plain, new_turns, read_turns, written_turns
 from didact.records import Candidate, Message, Preference, TextPart

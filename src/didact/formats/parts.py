@@ -52,8 +52,10 @@ def placed_parts(fields: Fields, item: dict[str, Any], where: str, role: str, sp
     elif spoken == "function_call" and isinstance(content, dict):
         found.append(_call(fields, content, f"{where}/{key}", (key,)))
     elif key in item:
-        text = "" if _calls_alone(fields, item, where, key) else fields.spelt(content, f"{where}/{key}")
-        found += [Placed(TextPart(text=text), (key,))] if text else _refused(fields, item, where)
+        alone = _calls_alone(fields, item, where, key)
+        text = "" if alone else fields.spelt(content, f"{where}/{key}")
+        refused = [] if text else _refused(fields, item, where)
+        found += refused or ([Placed(TextPart(text=text), (key,))] if text or not (alone or found) else [])
     elif not (found or _refused_text(item) or item.get("tool_calls") or item.get("function_call")):
         raise RowError("SC001", "a message without content", where)
     else:
@@ -100,7 +102,7 @@ def spoken_text(fields: Fields, text: str, remembered: str, role: str, path: Pat
     """The parts of a bare text; an assistant's may open with thinking, whose spelling is kept at `remembered`."""
     pieces = cut(text) if role == "assistant" else None
     if pieces is None:
-        return [Placed(TextPart(text=text), path)]
+        return [Placed(TextPart.made(text=text), path)]
     fields.held_as(remembered[1:], pieces.spelling)
     thinks = len(pieces.opening)
     speaks = thinks + len(pieces.thinking) + len(pieces.between)

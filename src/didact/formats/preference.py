@@ -131,6 +131,47 @@ def _new(record: Preference) -> dict[str, Any]:
     return new_ranked(record)
 
 
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "messages": {
+        "prompt": [{"role": "user", "content": "Late?"}],
+        "chosen": [{"role": "assistant", "content": "Noon."}],
+        "rejected": [{"role": "assistant", "content": "Yes."}],
+        "score_chosen": 4.5,
+        "score_rejected": 1,
+    },
+    "the prompt inside": {
+        "chosen": [{"role": "user", "content": "Late?"}, {"role": "assistant", "content": "Noon."}],
+        "rejected": [{"role": "user", "content": "Late?"}, {"role": "assistant", "content": "Yes."}],
+    },
+    "transcripts": {
+        "chosen": "\n\nHuman: Late?\n\nAssistant: Noon.",
+        "rejected": "\n\nHuman: Late?\n\nAssistant: Yes.",
+    },
+    "OpenAI": {
+        "input": {"messages": [{"role": "user", "content": "Late?"}], "tools": [], "parallel_tool_calls": True},
+        "preferred_output": [{"role": "assistant", "content": "Noon."}],
+        "non_preferred_output": [{"role": "assistant", "content": "Yes."}],
+    },
+    "an instruction and its input": {"instruction": "Add.", "input": "2 2", "chosen": "4", "rejected": "22"},
+    "a verdict": {"prompt": "Late?", "completion": "Yes.", "label": False},
+    "a verdict on messages": {
+        "messages": [{"role": "user", "content": "Late?"}, {"role": "assistant", "content": "Yes."}],
+        "label": False,
+    },
+    "a verdict on an output": {"instruction": "Add.", "input": "2 2", "output": "22", "kto_tag": False},
+    "scores": {"prompt": "Late?", "completions": ["Yes.", "Noon."], "scores": [1, 4.5]},
+    "ranks": {"prompt": "Late?", "responses": ["Yes.", "Noon."], "ranking": [2, 1]},
+    "an object for each answer": {
+        "instruction": "Late?",
+        "completions": [
+            {"model": "a", "response": "Noon.", "overall_score": 4.5},
+            {"model": "b", "response": "Yes.", "overall_score": 1.0},
+        ],
+    },
+    "steps": {"prompt": "6 * 7 + 1?", "completions": ["6 * 7 is 42.", "So 44."], "labels": [True, False]},
+}
+
+
 ADAPTERS = (
     Adapter(
         name="preference",
@@ -138,6 +179,7 @@ ADAPTERS = (
         example='{"prompt": "Is it late?", "chosen": "It is noon.", "rejected": "Yes."}',
         fits=_fits,
         read=_read,
+        variants=_VARIANTS,
         write=_write,
         kinds=("preference",),
         columns={

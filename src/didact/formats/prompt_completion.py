@@ -67,11 +67,14 @@ def _write(draft: Draft) -> None:
 
 
 def _is_two_texts(chat: Chat) -> bool:
-    """Whether two texts and a system prompt beside them can hold a conversation."""
-    roles = [message.role for message in chat.messages]
+    """Whether two texts, and a system prompt beside them, can hold a conversation."""
+    origin = chat.origin
+    if origin is not None and origin.format == "prompt_completion" and isinstance(origin.spelt.get("prompt"), list):
+        return False  # it was messages
     plain = all(message == said(message.role, _words(message)) for message in chat.messages)
-    told = chat.origin is not None and isinstance(chat.origin.spelt.get("prompt"), list)
-    return plain and not told and not chat.tools and roles == ["system", "user", "assistant"]
+    roles = [message.role for message in chat.messages]
+    system = roles[:1] == ["system"] and bool(_words(chat.messages[0]))
+    return plain and not chat.tools and roles[system:] == ["user", "assistant"]
 
 
 def _words(message: Message) -> str:
@@ -90,13 +93,26 @@ def _said(record: Record, role: str, header: Header | None) -> str:
     return next((words(message) for message in messages if message.role == role), "")
 
 
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "messages": {
+        "prompt": [{"role": "user", "content": "Two and two?"}],
+        "completion": [{"role": "assistant", "content": "Four."}],
+    },
+    "generation": {"prompt": "<|user|>Hi<|model|>", "generation": "Hello."},
+    "query and response": {"query": "Two and two?", "response": "Four."},
+    "marked ends": {"prompt": "Two and two?\n\n###\n\n", "completion": " Four. END"},
+}
+
+
 ADAPTERS = (
     Adapter(
         name="prompt_completion",
-        description="prompt and completion (or response, generation; FLAN: inputs, targets) as texts; optional system",
+        description="prompt and completion (or response, generation; FLAN: inputs, targets), texts or messages; "
+        "optional system",
         example='{"prompt": "Two and two?", "completion": "Four."}',
         fits=_fits,
         read=_read,
+        variants=_VARIANTS,
         write=_write,
         kinds=("task", "chat"),
         columns={"prompt": "prompt", "response": "completion", "system": "system"},

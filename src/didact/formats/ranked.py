@@ -9,8 +9,8 @@ from didact.errors import RowError
 from didact.formats.conversation import write_tools
 from didact.formats.draft import Draft
 from didact.formats.fields import Fields, pointer
-from didact.formats.message_writing import Spelling, own_spelling
 from didact.formats.messages import is_message, read_tools
+from didact.formats.new_messages import Spelling, own_spelling
 from didact.formats.pairs import change_prompt, prompt_key_of, read_prompt
 from didact.formats.turns import is_plain, new_turns, read_turns, written_turns
 from didact.records import Candidate, Message, Preference

@@ -45,6 +45,8 @@ class Adapter:
     """How much one row looks like the format: 0 (not at all) to 1. Given the whole object when `list_key` is set."""
     read: Callable[[Any, Header | None], Reading]
     """A row as a record. Raises RowError when it cannot be one."""
+    variants: Mapping[str, Any] = field(default_factory=dict)
+    """Other ways in which such rows are written, each with one row."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Generic column names the format has, and its own key for each; `columns:` in a recipe maps to these."""
     list_key: str | None = None

@@ -23,6 +23,25 @@ def _fits(row: Any) -> float:
     return 1.0 if is_pairs(turns) else max(speaks(turns, "from"), 0.8 * speaks(turns, "role"))
 
 
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "tools": {
+        "system": "Help.",
+        "tools": '[{"name": "get"}]',
+        "conversations": [
+            {"from": "human", "value": "Weather?"},
+            {"from": "function_call", "value": '{"name": "get", "arguments": {}}'},
+            {"from": "observation", "value": "3"},
+            {"from": "gpt", "value": "Cold."},
+        ],
+    },
+    "roles": {"conversations": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]},
+    "messages of from and value": {
+        "messages": [{"from": "user", "value": "Hi"}, {"from": "assistant", "value": "Hello.", "loss": True}]
+    },
+    "pairs": {"system": "Be brief.", "conversation": [{"human": "Hi", "assistant": "Hello."}]},
+}
+
+
 ADAPTERS = (
     Adapter(
         name="sharegpt",
@@ -30,6 +49,7 @@ ADAPTERS = (
         example='{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}',
         fits=_fits,
         read=_LAYOUT.read,
+        variants=_VARIANTS,
         write=_LAYOUT.write,
         kinds=("chat",),
         columns={"messages": "conversations", "system": "system"},

@@ -10,15 +10,9 @@ import orjson
 from didact.errors import RowError
 from didact.formats.bare_text import new_text, read_text, read_transcript, written_text, written_transcript
 from didact.formats.fields import Fields
-from didact.formats.message_writing import (
-    Spelling,
-    new_message,
-    new_messages,
-    own_dialect,
-    written_message,
-    written_messages,
-)
+from didact.formats.message_writing import written_message, written_messages
 from didact.formats.messages import RoleName, is_message, read_message, read_messages
+from didact.formats.new_messages import Spelling, new_message, new_messages, own_dialect
 from didact.records import Message, TextPart
 
 

@@ -92,15 +92,28 @@ def _as_spelt(adapter: Adapter, row: dict[str, Any], record: Record) -> dict[str
     assert origin is not None
     row = _unknown(record, row) | row
     spelt = {place: value for place, value in origin.spelt.items() if place.partition("/")[0] in row}
-    for place, value in [*origin.extra.items(), *spelt.items(), *((place, None) for place in origin.null)]:
-        trial = copy.deepcopy(row)
-        if _set(trial, place.split("/"), value) and _reads_as(adapter, trial, record):
-            row = trial
+    places = [*origin.extra.items(), *spelt.items(), *((place, None) for place in origin.null)]
+    row = _with_places(adapter, row, places, record)
     for key in origin.absent:
         trial = {name: value for name, value in row.items() if name != key}
         if _reads_as(adapter, trial, record):
             row = trial
     return row
+
+
+def _with_places(
+    adapter: Adapter, row: dict[str, Any], places: list[tuple[str, Any]], record: Record
+) -> dict[str, Any]:
+    """The row with each value set that leaves it reading as the record: all at once, or half by half."""
+    if not places:
+        return row
+    trial = copy.deepcopy(row)
+    if all(_set(trial, place.split("/"), value) for place, value in places) and _reads_as(adapter, trial, record):
+        return trial
+    if len(places) == 1:
+        return row
+    half = len(places) // 2
+    return _with_places(adapter, _with_places(adapter, row, places[:half], record), places[half:], record)
 
 
 def _set(row: Any, path: list[str], value: Any) -> bool:

@@ -187,7 +187,7 @@ def formats_page() -> str:
     ]
     for adapter in adapters().values():
         lines += ["", f"## {adapter.name}", "", f"{adapter.description[:1].upper()}{adapter.description[1:]}."]
-        lines += [*_shape(adapter), "", "```json", adapter.example, "```", "", *_as_read(adapter)]
+        lines += [*_shape(adapter), "", "```json", adapter.example, "```", "", *_as_read(adapter), *_variants(adapter)]
     return "\n".join([*lines, ""])
 
 
@@ -202,6 +202,14 @@ def _shape(adapter: Adapter) -> list[str]:
         pairs = ", ".join(f"{generic} (`{own}`)" for generic, own in adapter.columns.items())
         lines.append(f"Columns that `columns:` can map: {pairs}.")
     return ["", " ".join(lines)] if lines else []
+
+
+def _variants(adapter: Adapter) -> list[str]:
+    """Other rows of the same format."""
+    if not adapter.variants:
+        return []
+    rows = [(name, orjson.dumps(row).decode()) for name, row in adapter.variants.items()]
+    return ["", "Also read so:", *(line for name, row in rows for line in ("", f"{name}:", "", "```json", row, "```"))]
 
 
 def _as_read(adapter: Adapter) -> list[str]:
