@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from datasets import DatasetDict
 
+    from didact.store.diff import Diff
+
 MANIFEST = "manifest.json"
 
 
@@ -81,6 +83,12 @@ class Version:
             if sha256_file(self.path / path) != listed[path].sha256:
                 problems.append(f"{path}: content differs from its SHA-256")
         return problems
+
+    def diff(self, other: Version, limit: int | None = None) -> Diff:
+        """What came, went and changed from this version to another one, and why; `limit` bounds what is listed."""
+        from didact.store.diff import diff
+
+        return diff(self, other, limit)
 
     def header(self, header_id: str | None) -> dict[str, Any] | None:
         """The header a record refers to, as its JSON object."""
