@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
 
     from didact.store.diff import Diff
+    from didact.store.explain import Life
 
 MANIFEST = "manifest.json"
 
@@ -89,6 +90,12 @@ class Version:
         from didact.store.diff import diff
 
         return diff(self, other, limit)
+
+    def explain(self, written: str) -> list[Life]:
+        """The whole life of the rows that have an id (or how it begins), or that stand at PATH:LINE or PATH#INDEX."""
+        from didact.store.explain import explain
+
+        return explain(self, written)
 
     def header(self, header_id: str | None) -> dict[str, Any] | None:
         """The header a record refers to, as its JSON object."""
