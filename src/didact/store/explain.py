@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -17,18 +17,22 @@ from didact.store.lookup import Test, among, begins, equals, row_at, rows_where,
 from didact.store.version import Version
 
 _ID = re.compile(r"[0-9a-f]{4,32}")
-_PLACE = re.compile(r"(?P<path>.+)(?P<mark>[:#])(?P<number>[0-9]{1,18})")
+_AT = re.compile(r"(?P<path>.+)(?P<mark>[:#])(?P<number>[0-9]{1,18})")
 _LISTED = 10
 """Candidates that an ambiguous question names."""
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
     """Where a row stands: source, path in it, index in the file, physical line from 1."""
 
     source: str
     path: str
     index: int
     line: int
+
+
+_PLACE_COLUMNS = ("source", "path", "index", "line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +102,7 @@ class Life:
 
     def as_json(self) -> dict[str, Any]:
         """The life as plain values."""
-        plain = asdict(self)
-        plain["place"] = self.place._asdict()
-        if self.cluster is not None:
-            plain["cluster"]["place"] = self.cluster.place._asdict() if self.cluster.place else None
-            plain["cluster"]["dropped"] = [_twin_json(twin) for twin in self.cluster.dropped]
-        return plain
+        return asdict(self)
 
 
 def explain(version: Version, written: str) -> list[Life]:
@@ -115,7 +114,7 @@ def explain(version: Version, written: str) -> list[Life]:
     """
     if _ID.fullmatch(written):
         return _lives_of(version, _whole_id(version, written))
-    match = _PLACE.fullmatch(written)
+    match = _AT.fullmatch(written)
     if match is None:
         raise CallError(f"'{written}': neither an id (4 to 32 hex digits) nor a place (PATH:LINE or PATH#INDEX)")
     return _lives_at(version, match["path"], "line" if match["mark"] == ":" else "index", int(match["number"]))
@@ -249,7 +248,7 @@ def _keeper(version: Version, kept: str) -> tuple[str, Place | None]:
 
 def _twins(version: Version, keeper: str) -> list[Twin]:
     """The rows dropped in favour of a record, and those dropped in favour of these."""
-    columns = [*Place._fields, "id", "reason", "evidence", "kept"]
+    columns = [*_PLACE_COLUMNS, "id", "reason", "evidence", "kept"]
     twins: list[Twin] = []
     seen, level = {keeper}, {keeper}
     while level:
@@ -263,7 +262,7 @@ def _twins(version: Version, keeper: str) -> list[Twin]:
 
 
 def _place(row: dict[str, Any]) -> Place:
-    return Place(*(row[name] for name in Place._fields))
+    return Place(*(row[name] for name in _PLACE_COLUMNS))
 
 
 def _place_in_shards(version: Version, record_id: str) -> Place | None:
@@ -281,7 +280,3 @@ def _rejected(version: Version, row: dict[str, Any]) -> Life:
     life.license = version.manifest.sources[life.place.source].license
     life.findings = list(_side(version, "findings", life.place, ("code", "pointer", "message")))
     return life
-
-
-def _twin_json(twin: Twin) -> dict[str, Any]:
-    return {"id": twin.id, "place": twin.place._asdict(), "reason": twin.reason, "evidence": twin.evidence}
