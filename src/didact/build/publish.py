@@ -24,7 +24,7 @@ from didact.recipe.load import Recipe
 from didact.render.tokenizer import Tokenizer
 from didact.store.card import card
 from didact.store.layout import Store
-from didact.store.manifest import FileEntry, Manifest, SourceEntry
+from didact.store.manifest import FileEntry, Manifest, SourceEntry, checksum
 from didact.store.version import MANIFEST, Version
 
 
@@ -82,6 +82,7 @@ def publish(
     )
     manifest.files = sorted([*files, readme], key=lambda file: file.path)
     _remove_unlisted(folder, {file.path for file in manifest.files})
+    manifest.checksum = checksum(manifest.model_dump(by_alias=True))
     write_json(folder / MANIFEST, manifest.model_dump(by_alias=True))
     return _placed(store, folder, recipe.name, version)
 

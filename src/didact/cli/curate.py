@@ -152,7 +152,8 @@ def tokenize(version: str, tokenizer: Path | None, store: Path | None, workers: 
     found = place.find(version)
     loaded = Tokenizer.load(tokenizer if tokenizer is not None else found / "tokenizer")
     folder = place.tokens(found.name, loaded.digest)
-    manifest = tokenize_version(found, loaded, folder, workers or available_cores())
+    with place.in_use():
+        manifest = tokenize_version(found, loaded, folder, workers or available_cores())
     if as_json:
         print_json({"path": str(folder), "manifest": manifest})
     else:

@@ -1,4 +1,4 @@
-"""Verbs on versions: log, verify, diff, explain."""
+"""Verbs on versions: log, diff, explain, ref, verify, gc."""
 
 from __future__ import annotations
 
@@ -14,33 +14,15 @@ from didact.cli.options import json_option, print_json, store_at, store_option
 @store_option
 @json_option
 def log(name: str, store: Path | None, as_json: bool) -> None:
-    """List the versions of data set NAME and what refs name them."""
-    from didact.errors import UnknownName
-    from didact.store.layout import Store
-    from didact.store.version import Version
+    """List the versions of data set NAME, the latest first and then its parents, with the refs that name them."""
+    from didact.report.history import print_history
+    from didact.store.history import history
 
-    place = Store(store if store is not None else Path("store"))
-    versions = [Version.open(place.version(name, version)).manifest for version in place.versions(name)]
-    if not versions:
-        raise UnknownName(
-            "data set", name, [path.name for path in (place.root / "data").glob("*")], where=str(place.root)
-        )
-    latest = place.ref(name, "latest")
-    rows = [
-        {
-            "version": m.version,
-            "latest": m.version == latest,
-            "parent": m.parent,
-            "mixes": {k: mix.rows for k, mix in m.mixes.items()},
-        }
-        for m in versions
-    ]
+    entries = history(store_at(store), name)
     if as_json:
-        print_json(rows)
-        return
-    for row, manifest in zip(rows, versions, strict=True):
-        sizes = ", ".join(f"{mix} {sum(entry.rows.values()):,} rows" for mix, entry in manifest.mixes.items())
-        click.echo(f"{row['version']}{' latest' if row['latest'] else '':8}{sizes}")
+        print_json([entry.as_json() for entry in entries])
+    else:
+        print_history(entries)
 
 
 @click.command(epilog="Example: didact verify bilingual@latest")
@@ -115,4 +97,48 @@ def explain(version: str, record: str, store: Path | None, as_json: bool) -> Non
         print_life(life)
 
 
-COMMANDS = (log, diff, explain, verify)
+@click.command(epilog="Example: didact ref bilingual@latest v1")
+@click.argument("version")
+@click.argument("tag")
+@click.option("--delete", is_flag=True, help="Forget the ref TAG of the data set VERSION; the version stays until gc.")
+@store_option
+def ref(version: str, tag: str, delete: bool, store: Path | None) -> None:
+    """Let TAG name VERSION from now on, as in NAME@TAG; what a ref names is kept by `didact gc`."""
+    from didact.errors import CallError
+    from didact.store.version import Version
+
+    place = store_at(store)
+    with place.in_use():
+        if delete:
+            place.delete_ref(version, tag)
+            click.echo(f"{version}@{tag}: deleted")
+            return
+        found = Version.open(place.find(version)).manifest
+        if found.version not in place.versions(found.name):
+            raise CallError(f"{version}: is not in the store {place.root}; refs name versions of their own store")
+        place.set_ref(found.name, tag, found.version)
+    click.echo(f"{found.name}@{tag}: {found.version}")
+
+
+@click.command(epilog="Example: didact gc store --dry-run")
+@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--dry-run", is_flag=True, help="Delete nothing, only tell what would go.")
+@click.option("--unfinished", is_flag=True, help="Delete the work of builds that did not end, too.")
+@json_option
+def gc(store: Path, dry_run: bool, unfinished: bool, as_json: bool) -> None:
+    """Delete from STORE every version that no ref names and no run was trained on, and what was made for it alone.
+
+    `latest` is a ref; a parent is not kept for its children's sake. Nothing is deleted while a build runs.
+    """
+    from didact.report.history import print_collection
+    from didact.store.collect import collect
+    from didact.store.layout import Store
+
+    found = collect(Store(store), dry_run=dry_run, unfinished=unfinished)
+    if as_json:
+        print_json({"dry_run": dry_run, **found.as_json()})
+    else:
+        print_collection(found, dry_run)
+
+
+COMMANDS = (log, diff, explain, ref, verify, gc)

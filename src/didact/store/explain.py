@@ -253,9 +253,7 @@ def _twins(version: Version, keeper: str) -> list[Twin]:
     seen, level = {keeper}, {keeper}
     while level:
         rows = values_where(version, "dropped", columns, among("kept", sorted(level)))
-        twins += [
-            Twin(row["id"], Place(*(row[n] for n in Place._fields)), row["reason"], row["evidence"]) for row in rows
-        ]
+        twins += [Twin(row["id"], _place(row), row["reason"], row["evidence"]) for row in rows]
         level = {row["id"] for row in rows} - seen
         seen |= level
     return twins

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from didact.canonical import content_hash
 
 
 class Part(BaseModel):
@@ -130,3 +133,11 @@ class Manifest(Part):
     recipe: dict[str, Any] = Field(description="The recipe's data sections, defaults filled in.")
     created_by: dict[str, str] = Field(description="Versions of Didact and of the libraries that shape the bytes.")
     files: list[FileEntry] = Field(description="Every other file of the version.")
+    checksum: str = Field(
+        "", pattern=r"^([0-9a-f]{32})?$", description="Hash of all other fields, so that damage to this file shows too."
+    )
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """What the `checksum` of a manifest must be; content: the manifest as JSON values, with or without one."""
+    return content_hash({name: value for name, value in content.items() if name != "checksum"})

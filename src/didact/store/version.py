@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from didact.canonical import content_hash
 from didact.durable import read_json, sha256_file
 from didact.errors import CorruptVersion, UnknownName
-from didact.store.manifest import Manifest
+from didact.store.manifest import FileEntry, Manifest, checksum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,15 +76,22 @@ class Version:
         return DatasetDict({split: Dataset(self.table(mix, split)) for split in splits})
 
     def verify(self) -> list[str]:
-        """Every disagreement between manifest and disk, as a sentence; none means the version is whole."""
+        """Every disagreement between manifest and disk, as a sentence; none means the version is whole.
+
+        Raises StoreError when the manifest itself cannot be read any more.
+        """
         listed = {file.path: file for file in self.manifest.files}
         there = {str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file()} - {MANIFEST}
-        problems = [f"{path}: missing" for path in sorted(listed.keys() - there)]
+        problems = [] if self._manifest_is_whole() else [f"{MANIFEST}: content differs from its checksum"]
+        problems += [f"{path}: missing" for path in sorted(listed.keys() - there)]
         problems += [f"{path}: not in the manifest" for path in sorted(there - listed.keys())]
-        for path in sorted(listed.keys() & there):
-            if sha256_file(self.path / path) != listed[path].sha256:
-                problems.append(f"{path}: content differs from its SHA-256")
-        return problems
+        told = (_file_problem(self.path / path, listed[path]) for path in sorted(listed.keys() & there))
+        return problems + [problem for problem in told if problem is not None]
+
+    def _manifest_is_whole(self) -> bool:
+        content = read_json(self.path / MANIFEST)
+        named = content_hash([content.get("plan"), content.get("digest")])[:12]
+        return bool(content.get("checksum") == checksum(content) and content.get("version") == named)
 
     def diff(self, other: Version, limit: int | None = None) -> Diff:
         """What came, went and changed from this version to another one, and why; `limit` bounds what is listed."""
@@ -105,3 +113,13 @@ class Version:
             return None
         table = pq.read_table(self.path / "headers" / "headers.parquet", filters=[("id", "=", header_id)])
         return orjson.loads(table["header"][0].as_py()) if table.num_rows else None
+
+
+def _file_problem(path: Path, entry: FileEntry) -> str | None:
+    """What is wrong with a file that is there."""
+    try:
+        if path.stat().st_size == entry.bytes and sha256_file(path) == entry.sha256:
+            return None
+    except OSError as error:
+        return f"{entry.path}: cannot be read ({error.strerror or error})"
+    return f"{entry.path}: content differs from its SHA-256"
