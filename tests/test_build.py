@@ -260,6 +260,23 @@ def test_too_many_rejected_rows_end_a_build(tmp_path: Path) -> None:
         build(tiny(tmp_path), workers=1, max_rejected=1)
 
 
+def test_paths_of_a_mapping_are_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe given as a mapping reads and stores where the caller stands; as a file, beside the file."""
+    write_inputs(tmp_path / "here")
+    recipe: dict[str, Any] = {
+        "name": "here",
+        "sources": {"sums": {"path": "here/sums.jsonl", "format": "gsm8k"}},
+        "tokenizer": None,
+    }
+    recipe["split"] = {"validation": 0, "test": 0}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    monkeypatch.chdir(tmp_path)
+    version = build(recipe, workers=1)
+    assert version.path.resolve() == tmp_path / "store" / "data" / "here" / version.manifest.version
+    monkeypatch.chdir(tmp_path / "here")
+    assert build(tmp_path / "recipe.yaml", workers=1).path == tmp_path / "store" / "data" / "here" / version.path.name
+
+
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     """A path that is not there is the caller's error, before anything is written."""
     with pytest.raises(InputMissing, match=r"prose\.txt: no such file"):

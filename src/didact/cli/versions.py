@@ -1,4 +1,4 @@
-"""Verbs on versions: log, diff, explain, ref, verify, gc."""
+"""Verbs on versions: log, diff, explain, ref, verify, export, gc."""
 
 from __future__ import annotations
 
@@ -120,6 +120,31 @@ def ref(version: str, tag: str, delete: bool, store: Path | None) -> None:
     click.echo(f"{found.name}@{tag}: {found.version}")
 
 
+@click.command(epilog="Example: didact export bilingual@v1 out --to hf")
+@click.argument("version")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--to", "to", required=True, help="hf, jsonl, messages, or a third-party format.")
+@click.option("--mix", "mixes", multiple=True, help="Mix to write; may be repeated. Default: all that suit.")
+@click.option("--allow-loss", is_flag=True, help="Leave out what the format has no place for, and count it.")
+@store_option
+@json_option
+def export(
+    version: str, directory: Path, to: str, mixes: tuple[str, ...], allow_loss: bool, store: Path | None, as_json: bool
+) -> None:
+    """Write mixes of VERSION into the new or empty folder DIRECTORY, for other programs to read.
+
+    hf: a Hugging Face dataset folder. jsonl: Didact's records. messages: OpenAI's fine-tuning lines.
+    """
+    from didact.report.history import print_export
+    from didact.store.version import Version
+
+    done = Version.open(store_at(store).find(version)).export(directory, to, mixes or None, allow_loss)
+    if as_json:
+        print_json({"path": str(done.path), **done.as_json()})
+    else:
+        print_export(done)
+
+
 @click.command(epilog="Example: didact gc store --dry-run")
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--dry-run", is_flag=True, help="Delete nothing, only tell what would go.")
@@ -141,4 +166,4 @@ def gc(store: Path, dry_run: bool, unfinished: bool, as_json: bool) -> None:
         print_collection(found, dry_run)
 
 
-COMMANDS = (log, diff, explain, ref, verify, gc)
+COMMANDS = (log, diff, explain, ref, verify, export, gc)

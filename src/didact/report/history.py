@@ -1,4 +1,4 @@
-"""What a store holds and what was deleted from it, for a terminal."""
+"""What a store holds, what was deleted from it and what was exported, for a terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from didact.report.summary import plain_console, table
 from didact.report.verdicts import visible
 from didact.store.collect import Collection
+from didact.store.export import Exported
 from didact.store.history import Entry
 
 
@@ -40,3 +41,14 @@ def print_collection(found: Collection, dry_run: bool, console: Console | None =
             out.print(table(title, ["what", "why", "MB"], rows, left=2))
     verb = "would be free" if dry_run else "free"
     out.print(f"{found.bytes / 1e6:,.1f} MB {verb}" if found.deleted else "Nothing to delete")
+
+
+def print_export(done: Exported, console: Console | None = None) -> None:
+    """Print what an export wrote on stdout."""
+    out = console or plain_console()
+    rows = [[visible(mix), split, count] for mix, splits in done.mixes.items() for split, count in splits.items()]
+    out.print(table(f"Rows written as {done.format}", ["mix", "split", "rows"], rows, left=2))
+    if done.lost:
+        lost = [[visible(told), count] for told, count in done.lost.most_common()]
+        out.print(table(f"Not held by the format; {done.left_out:,} rows left out", ["what", "rows"], lost))
+    out.print(visible(str(done.path)), markup=False, soft_wrap=True)

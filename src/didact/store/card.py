@@ -16,14 +16,15 @@ _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 """The hub's names for numbers of rows, by what they stay below."""
 
 
-def card(manifest: Manifest, mixes: Sequence[str] | None = None) -> str:
+def card(manifest: Manifest, mixes: Sequence[str] | None = None, listed_in: str = "manifest.json") -> str:
     """README.md of a version or of an export of some of its mixes: a header that `datasets` and the hub read, then
-    licences, sources, mixes, splits and what was checked.
+    licences, sources, mixes, splits and what was checked. listed_in: the file that lists the others.
     """
     names = sorted(manifest.mixes) if mixes is None else sorted(mixes)
     header = yaml.safe_dump(_header(manifest, names), sort_keys=False, allow_unicode=True)
     title = f"# {manifest.name} @ {manifest.version}"
-    return "\n".join([f"---\n{header}---", "", title, "", *_body(manifest, names), ""])
+    about = f"Built by Didact. `{listed_in}` holds the SHA-256 of every other file."
+    return "\n".join([f"---\n{header}---", "", title, "", about, "", *_body(manifest, names), ""])
 
 
 def _header(manifest: Manifest, names: Sequence[str]) -> dict[str, Any]:
@@ -49,8 +50,7 @@ def _config(name: str, mix: MixEntry, is_default: bool) -> dict[str, Any]:
 
 
 def _body(manifest: Manifest, names: Sequence[str]) -> list[str]:
-    lines = ["Built by Didact. `manifest.json` holds every figure below and the SHA-256 of every file.", ""]
-    lines += [*_loading(names), "", *_licenses(manifest), "", *_sources(manifest), "", "## Mixes", ""]
+    lines = [*_loading(names), "", *_licenses(manifest), "", *_sources(manifest), "", "## Mixes", ""]
     for name in names:
         lines += [f"### {_plain(name)}", "", *_mix_table(manifest.mixes[name]), ""]
     return [*lines, *_splits(manifest), "", *_decontamination(manifest)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from didact.store.diff import Diff
     from didact.store.explain import Life
+    from didact.store.export import Exported
 
 MANIFEST = "manifest.json"
 
@@ -104,6 +106,14 @@ class Version:
         from didact.store.explain import explain
 
         return explain(self, written)
+
+    def export(
+        self, folder: str | Path, to: str, mixes: Sequence[str] | None = None, allow_loss: bool = False
+    ) -> Exported:
+        """Write mixes for others into a new or empty folder, as `hf`, `jsonl`, `messages` or a third-party format."""
+        from didact.store.export import export
+
+        return export(self, folder, to, mixes, allow_loss)
 
     def header(self, header_id: str | None) -> dict[str, Any] | None:
         """The header a record refers to, as its JSON object."""
