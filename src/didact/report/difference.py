@@ -9,8 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from didact.report.summary import plain_console, table
-from didact.report.verdicts import visible
 from didact.store.diff import CauseCount, Diff, SettingChange
+from didact.text.shown import visible
 
 _SHOWN = 60
 """Characters of a setting's value shown."""

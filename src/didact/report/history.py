@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from didact.report.summary import plain_console, table
-from didact.report.verdicts import visible
 from didact.store.collect import Collection
 from didact.store.export import Exported
 from didact.store.history import Entry
+from didact.text.shown import visible
 
 
 def print_history(entries: Sequence[Entry], console: Console | None = None) -> None:

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from didact.records.findings import CODES
 from didact.report.summary import plain_console
-from didact.report.verdicts import visible
 from didact.store.explain import Life, Place
+from didact.text.shown import visible
 
 _SHOWN = 400
 """Characters of a record shown; `--json` gives all."""

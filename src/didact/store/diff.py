@@ -57,7 +57,9 @@ class MixChange:
 
 @dataclass(frozen=True, slots=True)
 class CauseCount:
-    """Records that went or came for one reason, and the changed settings of the stage that decided it."""
+    """Records that went or came for one reason, and the changed settings of the stage that decided it (all, where none
+    of its own changed).
+    """
 
     cause: Cause
     records: int
@@ -219,8 +221,10 @@ def _counted(found: list[Cause], settings: list[SettingChange]) -> list[CauseCou
 
 
 def _settings_of(stage: str, settings: list[SettingChange]) -> list[str]:
+    """Changed settings of a stage, or all where none of its own changed: what comes before a stage shifts it too."""
     prefix = _STAGE_SETTINGS.get(stage, f"/{stage}")
-    return [change.pointer for change in settings if change.pointer.startswith(prefix)]
+    own = [change.pointer for change in settings if change.pointer.startswith(prefix)]
+    return own or [change.pointer for change in settings]
 
 
 def _of(held: Holdings, chosen: I64) -> Holdings:
