@@ -128,6 +128,15 @@ def test_an_edited_row_is_changed_and_a_shifted_one_is_not(tmp_path: Path) -> No
     assert places(found.added) == {("a.json", 0)} and places(found.removed) == {("a.json", 11)}
 
 
+def test_without_an_identifier_the_place_tells_an_edited_row(tmp_path: Path) -> None:
+    """A row without an author's identifier that is edited where it stands is changed, neither removed nor added."""
+    rows = [row(i) for i in range(6)]
+    old = written(tmp_path, rows)
+    found = old.diff(written(tmp_path, [*rows[:2], row(2) | {"output": "Nobody knows."}, *rows[3:]]))
+    assert found.counts["removed"] == found.counts["added"] == 0 and found.changed_by == {"input": 1, "clean": 0}
+    assert places(found.changed) == {("a.json", 2)}
+
+
 def test_other_cleaning_changes_records(tmp_path: Path) -> None:
     """A cleaning rule that is switched off changes the records it had touched, and is named."""
     rows = [row(1), row(2), {"instruction": "Nothing to clean.", "input": "", "output": "Right."}]
