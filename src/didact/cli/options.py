@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from didact.store.layout import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,6 +26,13 @@ def store_option(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         help="Folder of all results; overrides the recipe's.",
     )(command)
+
+
+def store_at(store: Path | None) -> Store:
+    """The store that `--store` names, or `store` in the current folder."""
+    from didact.store.layout import Store
+
+    return Store(store if store is not None else Path("store"))
 
 
 def json_option(command: Command) -> Command:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from didact.canonical import content_hash
 
 
 class Part(BaseModel):
@@ -223,3 +226,14 @@ class Manifest(Part):
             ]
         ],
     )
+    checksum: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{32})?$",
+        description="Hash of all other fields, so that damage to this file shows too.",
+        examples=["7d793037a0760186574b0282f2f435e7"],
+    )
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """What the `checksum` of a manifest must be; content: the manifest as JSON values, with or without one."""
+    return content_hash({name: value for name, value in content.items() if name != "checksum"})
