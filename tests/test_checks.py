@@ -68,7 +68,7 @@ BAD: list[tuple[str, tuple[str, Row], str]] = [
     ("CO001", alpaca("Yes.", "", ""), "/definition"),
     ("CO001", chat(" ", "Hello."), "/messages/0/0"),
     ("CO002", alpaca(" \n"), "/outputs/0"),
-    ("CO002", chat("Hi", {"role": "assistant", "content": None}), "/messages/1/0"),
+    ("CO002", chat("Hi", {"role": "assistant", "content": None}), "/messages/1"),
     ("CO003", alpaca("Yes.", "<noinput>"), "/input"),
     ("CO004", alpaca("Oak.\n\n16. Instruction: Name a fruit.\n16. Input:\n<noinput>"), "/outputs/0"),
     ("CO004", alpaca("Oak.\n### Instruction:\nName a fruit."), "/outputs/0"),

@@ -91,12 +91,12 @@ def test_a_row_keeps_its_spelling(tmp_path: Path) -> None:
 
 def test_arrays_keep_their_layout_and_lose_stray_commas(tmp_path: Path) -> None:
     """A JSON array stays one; commas that no element follows go, whatever stands around them."""
-    row = '{"instruction": "a", "input": "", "output": "b,"}'
-    broken = f"\ufeff[ ,\n {row},,\n\t{row} ,\n {row}\n,  \n ]\n"
+    row, second, third = (f'{{"instruction": "a{i}", "input": "", "output": "b,"}}' for i in range(3))
+    broken = f"\ufeff[ ,\n {row},,\n\t{second} ,\n {third}\n,  \n ]\n"
     (tmp_path / "a.json").write_text(broken, encoding="utf-8")
     done = repair(tmp_path / "a.json", tmp_path / "b.json", "alpaca")
     fixed = (tmp_path / "b.json").read_text(encoding="utf-8")
-    assert len(json.loads(fixed)) == 3 and fixed == f"[ \n {row},\n\t{row} ,\n {row}\n  \n ]\n"
+    assert len(json.loads(fixed)) == 3 and fixed == f"[ \n {row},\n\t{second} ,\n {third}\n  \n ]\n"
     assert validate(tmp_path / "b.json").clean(strict=True)
     assert done.changes == {"IO003": 1, "JS008": 3}
 

@@ -52,10 +52,8 @@ def placed_parts(fields: Fields, item: dict[str, Any], where: str, role: str, sp
     elif spoken == "function_call" and isinstance(content, dict):
         found.append(_call(fields, content, f"{where}/{key}", (key,)))
     elif key in item:
-        alone = _calls_alone(fields, item, where, key)
-        text = "" if alone else fields.spelt(content, f"{where}/{key}")
-        refused = [] if text else _refused(fields, item, where)
-        found += refused or ([Placed(TextPart(text=text), (key,))] if text or not (alone or found) else [])
+        text = "" if _calls_alone(fields, item, where, key) else fields.spelt(content, f"{where}/{key}")
+        found += [Placed(TextPart(text=text), (key,))] if text else _refused(fields, item, where)
     elif not (found or _refused_text(item) or item.get("tool_calls") or item.get("function_call")):
         raise RowError("SC001", "a message without content", where)
     else:

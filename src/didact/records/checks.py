@@ -45,9 +45,18 @@ def _emptiness(record: Record, texts: Sequence[Text]) -> list[Problem]:
     found: list[Problem] = []
     if (asked := empty.get("user")) is not None and record.header is None:
         found.append(("CO001", f"/{asked}", "the prompt is empty"))
-    if (answered := empty.get("assistant")) is not None:
+    answered = empty["assistant"] if "assistant" in empty else _silent(record)
+    if answered is not None:
         found.append(("CO002", f"/{answered}", "the response is empty"))
     return found
+
+
+def _silent(record: Record) -> str | None:
+    """Where the first of the assistant's messages stands that has no part at all, such as one whose content is null."""
+    messages = record.messages if isinstance(record, Chat) else ()
+    silent = (i for i, message in enumerate(messages) if message.role == "assistant" and not message.parts)
+    place = next(silent, None)
+    return None if place is None else f"messages/{place}"
 
 
 def _definition(record: Task) -> Iterator[Problem]:
