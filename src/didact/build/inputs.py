@@ -16,7 +16,7 @@ from didact.sources.read import plan_source
 
 ALGORITHMS = {
     "read": 1,
-    "clean": 1,
+    "clean": 2,
     "signals": 1,
     "shingles": 1,
     "minhash": 1,

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from didact.curate.clean_rules import RULES
 from didact.curate.pii import PersonalData
 from didact.recipe.cleaning import CleanSettings
+from didact.text.clean_rules import RULES
 
 _EXAMPLES = 5
 _EXAMPLE_REACH = 40

@@ -350,7 +350,7 @@ _CONTENTS = (
         "A text spells its line ends as a backslash and an `n`: it was escaped once too often. "
         "`clean.literal_newlines` mends it in a build.",
         '{"instruction": "List two trees.", "output": "1. Oak\\\\n2. Elm\\\\n"}',
-        fix="literal_newlines",
+        fix="line_ends",
     ),
     Code(
         "CO012",
