@@ -46,7 +46,7 @@ def _read(row: Any, header: Header | None) -> Reading:
 
 def _input(fields: Fields) -> str:
     """The input; a spelling of `no input` is read as empty, and kept beside the record."""
-    given = fields.optional("input")
+    given = fields.optional("input", odd_null=True)
     if len(given) < 12 and given.strip().lower() in _NO_INPUT:
         fields.note("CO003", "/input", f"'{given}' is read as an empty input")
         fields.held_as("input", given)

@@ -77,13 +77,18 @@ def speaks(value: Any, dialect: Literal["role", "from"]) -> float:
     return sum(is_message(item) and dialect in item for item in value) / len(value)
 
 
-def listed(value: Any, where: str) -> list[Any]:
-    """A list, given as one or, as CSV and Parquet files hold it, as JSON text. Raises RowError SC002."""
+def listed(fields: Fields, value: Any, where: str, *, usual: bool = False) -> list[Any]:
+    """A list, given as one or, as CSV and Parquet files hold it, as JSON text. Raises RowError SC002.
+
+    usual: the format itself spells this list as text, so nothing is odd about it.
+    """
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError as error:
             raise RowError("SC002", f"text that is no JSON list ({error})", where) from error
+        if not usual:
+            fields.note("JS005", where, "a text that holds JSON where a list belongs")
     if not isinstance(value, list):
         raise RowError("SC002", f"{kind_of(value)} where a list belongs", where)
     return value
@@ -91,7 +96,7 @@ def listed(value: Any, where: str) -> list[Any]:
 
 def read_messages(fields: Fields, value: Any, where: str) -> list[Message]:
     """The messages of a list. Raises RowError SC001, SC002 or RO001."""
-    items = listed(value, where)
+    items = listed(fields, value, where)
     if not items:
         raise RowError("RO005", "no message at all", where)
     return [read_message(fields, item, f"{where}/{i}") for i, item in enumerate(items)]
@@ -147,10 +152,11 @@ def _parts(fields: Fields, item: dict[str, Any], where: str, spoken: str) -> lis
         parts += [_part(fields, part, f"{where}/{key}/{i}") for i, part in enumerate(content)]
     elif content is None and key not in item and not (item.get("tool_calls") or item.get("function_call")):
         raise RowError("SC001", "a message without content", where)
-    elif text := fields.spelt(content, f"{where}/{key}") if key in item else "":
+    elif content is None and (item.get("tool_calls") or item.get("function_call")):
+        if key in item:
+            fields.nothing(f"{where}/{key}")
+    elif (text := fields.spelt(content, f"{where}/{key}")) or content == "" or not parts:
         parts.append(TextPart(text=text))
-    elif content == "":
-        parts.append(TextPart(text=""))
     return parts + _tool_calls(fields, item, where)
 
 
@@ -190,7 +196,7 @@ def _tool_calls(fields: Fields, item: dict[str, Any], where: str) -> list[ToolCa
     if calls := item.get("tool_calls"):
         found += [
             _call_of(fields, call, f"{where}/tool_calls/{i}")
-            for i, call in enumerate(listed(calls, f"{where}/tool_calls"))
+            for i, call in enumerate(listed(fields, calls, f"{where}/tool_calls"))
         ]
     if call := item.get("function_call"):
         found.append(_call_of(fields, call, f"{where}/function_call"))
@@ -231,7 +237,7 @@ def read_tools(fields: Fields, key: str) -> list[dict[str, Any]]:
     value = fields.value(key)
     if value is None or value == "":
         return []
-    tools = listed(value, pointer(key))
+    tools = listed(fields, value, pointer(key), usual=True)
     for i, tool in enumerate(tools):
         if not isinstance(tool, dict):
             raise RowError("SC002", f"{kind_of(tool)} where a tool's definition belongs", pointer(key, i))

@@ -83,11 +83,15 @@ def _without(prompt: list[Message], answer: list[Message]) -> list[Message]:
 
 
 def _implicit(fields: Fields, chosen_key: str, rejected_key: str) -> tuple[list[Message], list[list[Message]]]:
-    """Prompt and answers of a row whose two dialogues begin alike. Raises RowError SC001 when they do not."""
+    """Prompt and answers of a row whose two dialogues begin alike. Raises RowError SC001 or PR002 when they do not."""
     both = [_dialogue(fields, key) for key in (chosen_key, rejected_key)]
     shared = 0
     while shared < min(map(len, both)) - 1 and both[0][shared] == both[1][shared]:
         shared += 1
+    if shared == 0 and all(len(dialogue) > 1 for dialogue in both):
+        raise RowError(
+            "PR002", f"'{chosen_key}' and '{rejected_key}' begin with different prompts", f"/{rejected_key}/0"
+        )
     if shared == 0:
         raise RowError(
             "SC001", f"no prompt: none of {', '.join(_PROMPTS)}, and the answers share no first turn", "/prompt"

@@ -91,6 +91,8 @@ class Message(Strict):
             turn["tool_calls"] = canonical_json([_call(call) for call in calls]).decode()
         if self.weight is not None:
             turn["weight"] = self.weight
+        elif self.parts and all(isinstance(part, MediaPart) for part in self.parts):
+            turn["weight"] = 0.0  # nothing of it is rendered, and an empty turn is nothing to learn
         if self.name is not None:
             turn["name"] = self.name
         if self.tool_call_id is not None:

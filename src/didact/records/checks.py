@@ -84,12 +84,9 @@ def _roles(messages: Sequence[Message]) -> Iterator[Problem]:
 
 
 def _systems(messages: Sequence[Message]) -> Iterator[Problem]:
-    before: list[Message] = []
-    for i, message in enumerate(messages):
-        if message.role in _SYSTEM:
-            if message.parts and any(message.parts == earlier.parts for earlier in before[:1]):
-                yield "RO007", f"/messages/{i}", "the first system message again, word for word"
-            before.append(message)
+    for i, (before, message) in enumerate(itertools.pairwise(messages), 1):
+        if message.role in _SYSTEM and before.role == message.role and message.parts and message.parts == before.parts:
+            yield "RO007", f"/messages/{i}", "the system message before it again, word for word"
 
 
 def _media(messages: Sequence[Placed]) -> Iterator[Problem]:

@@ -357,7 +357,7 @@ _CONTENTS = (
         "warning",
         "HTML entities",
         "A text without HTML tags holds characters spelt as HTML entities. `clean.entities` mends it in a build.",
-        '{"instruction": "Expand R&amp;B.", "output": "Rhythm &amp; blues."}',
+        '{"instruction": "Expand R and B.", "output": "Rhythm &amp; blues."}',
         fix="entities",
     ),
 )

@@ -26,8 +26,3 @@ TEXT_FIXES: dict[str, Callable[[str], str]] = {
 """Fixes from text to text in the order in which they are applied: mojibake before the control characters that it is
 often made of, composition after the invisible characters that keep marks from their letters.
 """
-
-ROW_FIXES = frozenset(
-    ("drop_byte_order_mark", "drop_comma", "parse_json", "spell", "empty_text", "empty_input", "drop_repeated_system")
-)
-"""Fixes of a file's or a row's form, named in the catalogue and applied where the row is at hand."""
