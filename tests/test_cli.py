@@ -181,6 +181,8 @@ def test_what_there_is_is_listed() -> None:
     assert "response.words" in call("signals").stdout
     (code,) = printed_json(call("codes", "RO003", "--json"))
     assert code["severity"] == "warning" and code["title"] in call("codes").stdout
+    told = call("codes", "co003").stdout
+    assert "didact validate, didact build" in told and "empty_input" in told and '"input": "<noinput>"' in told
     assert printed_json(call("schema", "task"))["$id"].endswith(":task") and "manifest" in call("schema").stdout
 
 
