@@ -14,7 +14,7 @@ from strategies import RECORDS, TEXT
 
 from didact.errors import RowError
 from didact.formats.registry import get
-from didact.records import Chat, Record
+from didact.records import Chat, Record, Task
 from didact.records.checks import check
 from didact.records.codes import CODES
 from didact.records.findings import Problem
@@ -177,7 +177,7 @@ NEAR: list[tuple[str, tuple[str, Row]]] = [
     ("CO004", alpaca("### Instruction: begins an Alpaca prompt.")),
     ("CO004", alpaca("The first line of such a prompt reads 1. Instruction: and no more.")),
     ("CO005", alpaca("The quick brown fox.", "The  quick  brown  fox.", "Remove the double blanks.")),
-    ("CO005", alpaca("Paris", "Paris")),
+    ("CO005", alpaca("Paris in May", "Paris in May")),
     ("CO005", ("qa", {"question": "Which?", "choices": ["the one in the north of it", "b"], "answer": 0})),
     ("CO006", alpaca(SENTENCES + "#Tea #Assam #GoodMorning")),
     ("CO006", alpaca(SENTENCES + "It is best in the morning")),
@@ -333,6 +333,14 @@ def test_every_reserved_token_of_a_template_is_a_control_token(name: str) -> Non
     """A text that spells a mark of any built-in template is reported."""
     for token in TEMPLATES[name].reserved:
         assert ("UN006", "/outputs/0") in problems(*alpaca(f"Say {token} now."))
+
+
+def test_an_answer_may_be_one_of_the_choices() -> None:
+    """A task that offers its outputs is not said to repeat its prompt."""
+    outputs = ["the one in the north of it", "the other one"]
+    record = Task(definition="Which?", choices=outputs, outputs=outputs[:1])
+    assert check(record) == []
+    assert [code for code, _, _ in check(record.model_copy(update={"input": outputs[0]}))] == ["CO005"]
 
 
 def test_a_turn_of_media_alone_is_not_trained() -> None:

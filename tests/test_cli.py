@@ -187,6 +187,8 @@ def test_what_there_is_is_listed() -> None:
     assert [line.split(maxsplit=1) for line in lines] == [
         [*item] for item in printed_json(call("schema", "--json")).items()
     ]
+    told = call("codes", "co003").stdout
+    assert "didact validate, didact build" in told and "empty_input" in told and '"input": "<noinput>"' in told
 
 
 def test_init_writes_a_recipe_that_builds(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from didact.records.chat import Message, ToolCallPart
 from didact.records.findings import Problem
 
 if TYPE_CHECKING:
-    from didact.records.tool_schemas import ToolSet
+    from didact.records.tool_schemas import ToolSchema, ToolSet
 
 Placed = tuple[str, Message]
 """A message and its JSON pointer."""
@@ -59,8 +59,6 @@ def _arguments(call: ToolCallPart) -> tuple[Any, str]:
 
 
 def _call_problems(where: str, call: ToolCallPart, defined: ToolSet) -> Iterator[Problem]:
-    from didact.records.tool_schemas import MOST_BYTES
-
     arguments, problem = _arguments(call)
     if problem:
         yield "TO001", where, problem
@@ -68,11 +66,26 @@ def _call_problems(where: str, call: ToolCallPart, defined: ToolSet) -> Iterator
     if tool is None:
         known = ", ".join(sorted(defined.tools)[:8]) or "none with a name"
         yield "TO002", where, f"'{call.name[:60]}' is none of the tools: {known[:200]}"
-    elif not problem and tool.violation is not None:
-        if len(call.arguments) > MOST_BYTES:
-            yield "TO006", where, f"arguments of {len(call.arguments):,} characters, more than are checked"
-        elif violated := tool.violation(arguments):
-            yield "TO001", where, f"the arguments of '{call.name[:60]}': {violated}"
+    elif not problem:
+        yield from _violations(where, tool, call, arguments)
+
+
+def _violations(where: str, tool: ToolSchema, call: ToolCallPart, arguments: Any) -> Iterator[Problem]:
+    """What the tool's schema says of a call's arguments, or why it cannot be asked."""
+    from didact.records.tool_schemas import MOST_BYTES, Unusable
+
+    if tool.violation is None:
+        return
+    if len(call.arguments) > MOST_BYTES:
+        yield "TO006", where, f"arguments of {len(call.arguments):,} characters, more than are checked"
+        return
+    try:
+        violated = tool.violation(arguments)
+    except Unusable as error:
+        yield "TO006", where, f"the schema of '{tool.name[:60]}' {error}"
+        return
+    if violated:
+        yield "TO001", where, f"the arguments of '{tool.name[:60]}': {violated}"
 
 
 def _order_problems(messages: Sequence[Placed]) -> Iterator[Problem]:

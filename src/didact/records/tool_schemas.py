@@ -24,8 +24,8 @@ MOST_BYTES = 64 << 10
 """Longest schema and longest arguments that are checked; the longest definition in the public tool sets is a tenth."""
 MOST_DEPTH = 64
 """Deepest nesting of a schema."""
-MOST_STEPS = 100_000
-"""Keywords evaluated for one call, so that no schema takes more than about a second."""
+MOST_STEPS = 20_000
+"""Keywords evaluated for one call, so that no schema takes more than about half a second."""
 
 Schema: TypeAlias = Mapping[str, Any]
 _Keyword: TypeAlias = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
@@ -42,7 +42,7 @@ class Unusable(Exception):
 
 
 class ToolSchema(NamedTuple):
-    """One tool: its name, and the check of its arguments; None when there is nothing to check them by."""
+    """One tool: its name, and the check of its arguments, which raises Unusable; None when there is none to make."""
 
     name: str
     violation: Callable[[Any], str] | None
@@ -86,7 +86,10 @@ def _compiled(definitions: bytes) -> ToolSet:
 
 
 def _violation_by(schema: Any) -> Callable[[Any], str]:
-    """The check of a schema: from arguments to what is wrong with them, or an empty text. Raises Unusable."""
+    """The check of a schema: from arguments to what is wrong with them, or an empty text.
+
+    Raises Unusable, and so does the check when it goes beyond its bounds.
+    """
     schema = _bounded(schema)
     validator_class, specification = _dialect(schema)
     schema = {key: value for key, value in schema.items() if key != "$schema"}
@@ -102,8 +105,8 @@ def _violation_by(schema: Any) -> Callable[[Any], str]:
         _STEPS.set(iter(range(MOST_STEPS)))
         try:
             error = next(validator.iter_errors(arguments), None)
-        except (Unusable, Unresolvable, RecursionError):
-            return ""
+        except RecursionError as endless:
+            raise Unusable("refers to itself without end") from endless
         return "" if error is None else f"{_at(error)}{error.message[:160]}"
 
     return violation
