@@ -34,11 +34,16 @@ def cells_of(text: str, delimiter: str, quoted: bool, limit: int) -> list[str]:
 
 def column_names(head: bytes, delimiter: str, quoted: bool, limit: int) -> list[str]:
     """The names in a header row; a name given twice gets a number, so that no cell is lost."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    counts: dict[str, int] = {}
     for name in cells_of(head.decode("utf-8", "replace").rstrip("\r\n"), delimiter, quoted, limit):
-        count = sum(known == name or known.startswith(f"{name}#") for known in names)
-        names.append(f"{name}#{count + 1}" if count else name)
-    return names
+        count, told = counts.get(name, 1), name
+        while told in names:
+            count += 1
+            told = f"{name}#{count}"
+        counts[name] = count
+        names[told] = None
+    return list(names)
 
 
 def uses_quotes(start: bytes, delimiter: bytes) -> bool:

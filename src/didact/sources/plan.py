@@ -16,7 +16,7 @@ from didact.formats.detect import SAMPLE_ROWS, named_or_detected, require_column
 from didact.formats.registry import get
 from didact.recipe.sources import Source
 from didact.sources.blocks import Block, SourceFile
-from didact.sources.containers import BOM, OBJECT_LIMIT, container_of, unread_kind
+from didact.sources.containers import BOM, OBJECT_LIMIT, OBJECT_VALUES, container_of, is_dense, unread_kind
 from didact.sources.cutting import read_blocks
 from didact.sources.files import list_files, open_stream
 from didact.sources.rows import Row, rows
@@ -110,6 +110,8 @@ def _whole_object(path: Path) -> Any:
     """The one object a file consists of; None when it cannot be read, which is for the reader to report."""
     with open_stream(path) as stream:
         content = stream.read(OBJECT_LIMIT)
+    if is_dense(content, OBJECT_VALUES):
+        return None
     try:
         return orjson.loads(content.removeprefix(BOM))
     except orjson.JSONDecodeError:
