@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,9 @@ from didact.sources.containers import OBJECT_LIMIT, OBJECT_VALUES, ROW_VALUES, d
 from didact.sources.files import ByteStream
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_CANDIDATE = re.compile(r'(?:[,}\]][ \t\r\n]*|\n[ \t]*)(\{[ \t\r\n]*")')
+_OPENING = re.compile(r'\{[ \t\r\n]*"')
+_LOOK_BACK = 256
+"""Characters of white space that may stand between two elements when the first one is broken."""
 _FIRST_KEY = re.compile(r'\{[ \t\r\n]*"((?:[^"\\]|\\.)*)"')
 _KEPT_TAIL = 4096
 _TRIES = 20_000
@@ -150,10 +152,7 @@ class ValueScanner:
         """Where the next element begins after something unreadable at `place`, and whether that is certain."""
         keys = self._keys_around(text, place)
         tries = _TRIES
-        for match in _CANDIDATE.finditer(text, place):
-            start = match.start(1)
-            if start == place:
-                continue
+        for start in _candidates(text, place + 1):
             value, _, verdict = decode(text, start)
             if verdict == "whole" and not keys.isdisjoint(value):
                 return start, True
@@ -173,6 +172,16 @@ class ValueScanner:
         if first is not None:
             self._keys.add(first)
         return self._keys
+
+
+def _candidates(text: str, place: int) -> Iterator[int]:
+    """Where an element may begin: an object behind a comma or bracket, or at the beginning of a line."""
+    while (place := text.find("{", place)) >= 0:
+        before = text[max(0, place - _LOOK_BACK) : place]
+        close = before.rstrip(" \t\r\n")
+        if (close.endswith((",", "}", "]")) or "\n" in before[len(close) :]) and _OPENING.match(text, place):
+            yield place
+        place += 1
 
 
 def _first_key(text: str, place: int) -> str | None:
