@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -163,8 +164,8 @@ def shown_keys(row: Any) -> str:
     """A row's keys for a message, the first twelve."""
     if not isinstance(row, dict):
         return f"no keys, it is {kind_of(row)}"
-    keys = [f"'{key}'" if len(key) <= 40 else f"'{key[:40]}...'" for key in row]
-    return (", ".join(keys[:12]) + (", ..." if len(keys) > 12 else "")) or "no keys"
+    keys = [f"'{key}'" if len(key) <= 40 else f"'{key[:40]}...'" for key in islice(row, 12)]
+    return (", ".join(keys) + (", ..." if len(row) > 12 else "")) or "no keys"
 
 
 def has_text(row: Any, *keys: str) -> bool:

@@ -34,11 +34,16 @@ def cells_of(text: str, delimiter: str, quoted: bool, limit: int) -> list[str]:
 
 def column_names(head: bytes, delimiter: str, quoted: bool, limit: int) -> list[str]:
     """The names in a header row; a name given twice gets a number, so that no cell is lost."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    counts: dict[str, int] = {}
     for name in cells_of(head.decode("utf-8", "replace").rstrip("\r\n"), delimiter, quoted, limit):
-        count = sum(known == name or known.startswith(f"{name}#") for known in names)
-        names.append(f"{name}#{count + 1}" if count else name)
-    return names
+        count, told = counts.get(name, 1), name
+        while told in names:
+            count += 1
+            told = f"{name}#{count}"
+        counts[name] = count
+        names[told] = None
+    return list(names)
 
 
 def named_head(names: Sequence[str], delimiter: str) -> bytes | None:
@@ -117,30 +122,32 @@ class _Rows:
 def _row_bounds(data: bytes, delimiter: str, quoted: bool, limit: int, final: bool) -> list[int]:
     """Where rows begin, and where the last whole one ends.
 
-    A quote that is never closed swallows the rest of a file; then only its first line is taken as a row, and what
-    follows is read again.
+    A quote that is never closed swallows the rest of a file, or more than the limit; then only its first line is taken
+    as a row, and what follows is read again.
     """
     ends = (newline_places(data) + 1).tolist()
     if final and data and (not ends or ends[-1] < len(data)):
         ends.append(len(data))
     bounds, line = [0], 0
     while line < len(ends):
-        taken = _lines_per_row(data, ends, line, delimiter, quoted, limit)
-        for count in taken:
+        closed = _Lines(data, ends, line)
+        for count in _lines_per_row(closed, delimiter, quoted, limit):
+            if ends[line + count - 1] - bounds[-1] > limit and count > 1:
+                break
             line += count
             bounds.append(ends[line - 1])
-        if line == len(ends) or not final:
-            break
+        else:
+            if line == len(ends) or not final:
+                break
         line += 1
         bounds.append(ends[line - 1])
     return bounds
 
 
-def _lines_per_row(data: bytes, ends: list[int], first: int, delimiter: str, quoted: bool, limit: int) -> Iterator[int]:
-    """How many physical lines each row takes, until one is not closed."""
+def _lines_per_row(closed: _Lines, delimiter: str, quoted: bool, limit: int) -> Iterator[int]:
+    """How many physical lines each row takes, until one is not closed. One cell above the limit ends its row."""
     if csv.field_size_limit() < limit:
         csv.field_size_limit(limit)
-    closed = _Lines(data, ends, first)
     reader = csv.reader(closed, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     before = 0
     while True:

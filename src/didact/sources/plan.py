@@ -17,7 +17,7 @@ from didact.formats.registry import Adapter, chosen, get, owner
 from didact.plugins import Plugin
 from didact.recipe.sources import Source
 from didact.sources.blocks import Block, SourceFile
-from didact.sources.containers import BOM, OBJECT_LIMIT, Container, container_of, unread_kind
+from didact.sources.containers import BOM, OBJECT_LIMIT, OBJECT_VALUES, Container, container_of, is_dense, unread_kind
 from didact.sources.cutting import read_blocks
 from didact.sources.delimited import DELIMITERS
 from didact.sources.files import list_files, open_stream
@@ -126,6 +126,8 @@ def _whole_object(path: Path) -> Any:
     """The one object a file consists of; None when it cannot be read, which is for the reader to report."""
     with open_stream(path) as stream:
         content = stream.read(OBJECT_LIMIT)
+    if is_dense(content, OBJECT_VALUES):
+        return None
     try:
         return orjson.loads(content.removeprefix(BOM))
     except orjson.JSONDecodeError:

@@ -13,6 +13,7 @@ import orjson
 from didact.records.checks import Problem
 from didact.records.findings import Finding
 from didact.sources.blocks import ROW_LIMIT, Block
+from didact.sources.containers import ROW_VALUES, is_dense
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
 from didact.sources.keys import DEPTH, TooDeep, repeated_keys
 
@@ -74,6 +75,8 @@ def _parser(block: Block, row_limit: int) -> Callable[[bytes], Any]:
 
 
 def _json(raw: bytes) -> Any:
+    if is_dense(raw, ROW_VALUES):
+        raise _Unreadable("JS007", f"the row holds more than {ROW_VALUES} values")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
