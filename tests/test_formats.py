@@ -67,6 +67,8 @@ def test_example_of_each_format_is_read_and_recognised(name: str) -> None:
     if adapter.list_key is not None and adapter.header is not None:
         file, row = row, row.pop(adapter.list_key)[0]
         header = adapter.header(file, "task.json")
+    if adapter.unfold is not None:
+        row = adapter.unfold(row)[0][1]
     record = adapter.read(row, header).record
     assert record.texts()
     assert not list(check(record))
@@ -361,10 +363,16 @@ def test_right_choice_is_a_label(row: Any, label: str) -> None:
 
 def test_answer_outside_the_choices_is_told() -> None:
     """An index or letter beyond the choices is kept as it is and found by the checks."""
-    for answer in (7, "E", -1):
+    for answer in (7, "E"):
         assert [code for code, _, _ in check(qa({"question": "q", "choices": ["x", "y"], "answer": answer}))] == [
             "QA002"
         ]
+
+
+@pytest.mark.parametrize("key", [-1, "-1", "", None])
+def test_a_withheld_key_is_told_as_such(key: Any) -> None:
+    """Test sets without labels hold -1, an empty text or null where the key stands; that is no answer."""
+    assert refusal("qa", {"question": "q", "choices": ["x", "y"], "label": key}) == ("QA001", "/label")
 
 
 def test_passage_makes_the_group_and_spans_are_kept() -> None:

@@ -24,11 +24,12 @@ ORDER = tuple(
     engine
     store
     report
-    build validate
+    build validate repair
     model
     evaluate serve
     run
     cli
+    __main__
     didact""".splitlines()
 )
 """Rooms in the order in which they may build on each other; rooms side by side do not know each other."""

@@ -202,3 +202,24 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(tmp_path: Path, numb
     weights = [Path(done.last_phase.last) / "model.safetensors" for done in (whole, resumed)]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert resumed.last_phase.steps == whole.last_phase.steps
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_make_one_run(home: Path, tmp_path: Path) -> None:
+    """Two processes build once, train together, and leave the files that one process leaves."""
+    (home / "two.yaml").write_text(json.dumps(recipe(home) | {"store": str(tmp_path / "two")}))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "didact"]
+    done = subprocess.run(
+        [*command, "run", str(home / "two.yaml"), "--workers", "1", "--threads", "1", "--json"],
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[:6000]
+    two = json.loads(done.stdout)
+    one = run(recipe(home) | {"store": str(tmp_path / "one")}, workers=1, threads=1).as_json()
+    assert two["version"] == one["version"]
+    names = [
+        sorted(str(file.relative_to(found["run"])) for file in Path(found["run"]).rglob("*")) for found in (one, two)
+    ]
+    assert names[0] == names[1]
+    losses = [[phase["train_loss"] for phase in found["metrics"]["phases"].values()] for found in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)

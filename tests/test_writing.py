@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from writable_rows import CASES, rows_of
 
 from didact.errors import NoPlace
+from didact.formats.fields import pointer
 from didact.formats.json_edit import same_json
 from didact.formats.registry import adapters, get
 from didact.formats.writing import losses, same_content, write_row
@@ -45,7 +46,10 @@ def test_an_edited_text_reads_back(name: str, data: st.DataObject) -> None:
     edited = _edited(get(name).read(row, header).record, data)
     if edited is None:
         return
-    written = write_row(get(name), edited, header, row)
+    try:
+        written = write_row(get(name), edited, header, row)
+    except NoPlace:
+        return  # told, not lost: such as a right answer that is no longer among its choices
     assert same_content(get(name).read(written, header).record, edited)
     assert same_json(row, before)
     assert _changed_leaves(before, written) <= 2  # a text that joins two fields may move into one of them
@@ -54,12 +58,19 @@ def test_an_edited_text_reads_back(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("name", WRITABLE)
 @given(data=st.data())
 def test_a_row_made_from_the_record_alone_reads_as_it(name: str, data: st.DataObject) -> None:
-    """A record without its author's row is written as a row that reads as it, with every key its author added."""
+    """A record without its author's row is written as a row that reads as it, with the keys its author added; those
+    that stood where the new row has no place are told.
+    """
     row, header = data.draw(rows_of(name))
     record = get(name).read(row, header).record
-    again = get(name).read(write_row(get(name), record, header), header).record
+    written = write_row(get(name), record, header)
+    again = get(name).read(written, header).record
     assert same_content(again, record)
-    assert (again.origin and again.origin.extra) == (record.origin and record.origin.extra)
+    told = {loss.pointer for loss in losses(get(name), record, written, header, header)}
+    assert record.origin is not None and again.origin is not None
+    for key, value in record.origin.extra.items():
+        assert again.origin.extra.get(key, ...) == value or f"/origin/extra{pointer(key)}" in told
+    assert not told or any("/" in key for key in record.origin.extra)
 
 
 def _edited(record: Record, data: st.DataObject) -> Record | None:

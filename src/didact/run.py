@@ -19,6 +19,7 @@ from didact.model.checkpoint import resolve
 from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress
 from didact.model.pretrain import initial_checkpoint, pretrain
+from didact.model.world import World, joined
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Purpose
 from didact.render.token_shards import TokenShards, tokenize_version
@@ -41,6 +42,8 @@ class RunResult:
     phases: dict[str, FitResult] = field(default_factory=dict)
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By the phase they followed, as plain values."""
+    leads: bool = True
+    """Whether this process is the one of several that reports."""
 
     @property
     def last_phase(self) -> FitResult:
@@ -76,15 +79,25 @@ def run(
     until: `pretrain` stops after pre-training, `finetune` after fine-tuning without evaluating.
     The run's folder is named by version, training settings and seed:
     the same recipe resumes it, another makes a new one.
+    Started by `torchrun` the processes train together; the first builds, writes and evaluates, the others wait.
     Raises what `build`, `fit` and the evaluation raise; RecipeError when there is nothing to train.
     """
     loaded, base = load_recipe(recipe)
     _refuse_nothing_to_train(loaded, until)
-    listener = tell if tell is not None else Silent()
-    version = build(recipe, store=store, workers=workers, tell=listener)
-    place = Store(Path(store) if store is not None else base / loaded.store)
-    course = _Course(loaded, base, version, place, threads, listener)
-    course.prepare(workers or available_cores())
+    with joined() as world:
+        listener = tell if tell is not None and world.leads else Silent()
+        place = Store(Path(store) if store is not None else base / loaded.store)
+        with world.in_turn():
+            # Those that come after the first find the version and its tokens finished.
+            version = build(recipe, store=store, workers=workers, tell=listener)
+            course = _Course(loaded, base, version, place, threads, listener, world)
+            course.prepare(workers or available_cores())
+        return _follow(course, until)
+
+
+def _follow(course: _Course, until: Phase) -> RunResult:
+    """The phases the recipe asks for, one after the other."""
+    loaded = course.recipe
     if loaded.pretrain is not None:
         course.pretrain()
         if until == "run":
@@ -93,7 +106,8 @@ def run(
         course.finetune()
         if until == "run":
             course.evaluate("finetune")
-    write_json(course.result.folder / "run.json", course.result.as_json())
+    if course.world.leads:
+        write_json(course.result.folder / "run.json", course.result.as_json())
     return course.result
 
 
@@ -138,12 +152,20 @@ class _Course:
     """The phases of one run, in order, on one version."""
 
     def __init__(
-        self, recipe: Recipe, base: Path, version: Version, store: Store, threads: int | None, tell: Listener
+        self,
+        recipe: Recipe,
+        base: Path,
+        version: Version,
+        store: Store,
+        threads: int | None,
+        tell: Listener,
+        world: World,
     ) -> None:
         self.recipe, self.base, self.version, self.threads, self.tell = recipe, base, version, threads, tell
+        self.world = world
         sections = recipe.model_dump(mode="json", include=set(_TRAINING_SECTIONS))
         name = content_hash([version.manifest.version, sections, recipe.seed])[:12]
-        self.result = RunResult(version, store.run(recipe.name, name))
+        self.result = RunResult(version, store.run(recipe.name, name), leads=world.leads)
         self.tokenizer = Tokenizer.load(version.path / "tokenizer")
         self.tokens = store.tokens(version.manifest.version, self.tokenizer.digest)
 
@@ -151,7 +173,8 @@ class _Course:
         """Token shards, and the tokenizer beside the phases."""
         self.tell.stage("tokenize")
         tokenize_version(self.version.path, self.tokenizer, self.tokens, workers)
-        self.tokenizer.save(self.result.folder / "tokenizer")
+        if self.world.leads:
+            self.tokenizer.save(self.result.folder / "tokenizer")
 
     def pretrain(self) -> None:
         """Pre-train, or go on where it stopped."""
@@ -192,7 +215,10 @@ class _Course:
     def _start(self) -> Path:
         if "pretrain" in self.result.phases:
             return self.result.phases["pretrain"].best
-        return initial_checkpoint(self.recipe.model, self.tokenizer, self.result.folder / "initial", self.recipe.seed)
+        with self.world.in_turn():
+            return initial_checkpoint(
+                self.recipe.model, self.tokenizer, self.result.folder / "initial", self.recipe.seed
+            )
 
     def evaluate(self, phase: str) -> None:
         """Measure the best checkpoint of a phase; a measurement that is on file for it is not repeated."""
@@ -201,13 +227,18 @@ class _Course:
         best = self.result.phases[phase].best
         record = self.result.folder / f"evaluation-{phase}.json"
         key = content_hash([best.name, self.recipe.evaluate.model_dump(mode="json"), self.recipe.seed])
+        with self.world.in_turn():
+            self._measure(phase, best, record, key)
+        self.result.evaluations[phase] = read_json(record)["evaluation"]
+
+    def _measure(self, phase: str, best: Path, record: Path, key: str) -> None:
+        assert self.recipe.evaluate is not None
         if not record.exists() or read_json(record)["key"] != key:
             self.tell.stage(f"evaluate after {phase}")
             found: Evaluation = evaluate_checkpoint(
                 best, self.version, self.recipe.evaluate, self.tokens, self.base, self.recipe.seed, self.threads
             )
             write_json(record, {"key": key, "evaluation": found.as_json()})
-        self.result.evaluations[phase] = read_json(record)["evaluation"]
 
     def _shards(self, purpose: Purpose) -> tuple[TokenShards, TokenShards | None]:
         named = [name for name, mix in sorted(self.version.manifest.mixes.items()) if mix.purpose == purpose]

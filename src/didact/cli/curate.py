@@ -37,6 +37,13 @@ from didact.cli.options import RECIPE, json_option, pairs_option, print_json, st
     multiple=True,
     help="Write a report: FILE.json, FILE.sarif or FILE.html; repeatable.",
 )
+@click.option(
+    "--fix",
+    "out",
+    type=click.Path(path_type=Path),
+    metavar="OUT",
+    help="Copy PATHS to OUT with what can be corrected safely; every change stands in OUT.patch.jsonl.",
+)
 @workers_option
 @json_option
 @click.pass_context
@@ -50,10 +57,15 @@ def validate(
     strict: bool,
     max_findings: int,
     reports: tuple[Path, ...],
+    out: Path | None,
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Check every row of PATHS; exit 1 when something is wrong."""
+    """Check every row of PATHS; exit 1 when something is wrong.
+
+    With --fix the verdict is on PATHS as they are; OUT is a file for one file, a folder for several.
+    """
+    from didact.repair.files import repair
     from didact.report.progress import Narrator
     from didact.report.validation_files import require_writable, write_report
     from didact.report.verdicts import print_verdicts
@@ -63,22 +75,23 @@ def validate(
     inputs = [path for path, _ in list_files(paths, Path.cwd())]
     for path in reports:
         require_writable(path, inputs)
-    report = check(
-        paths,
-        format_name,
-        columns=columns,
-        limit=limit,
-        where={key: _value(text) for key, text in where.items()},
-        max_findings=max_findings,
-        workers=workers,
-        tell=Narrator(),
-    )
+    settings: dict[str, Any] = {
+        "format": format_name,
+        "columns": columns,
+        "limit": limit,
+        "where": {key: _value(text) for key, text in where.items()},
+        "tell": Narrator(),
+    }
+    repaired = None if out is None else repair(paths, out, **settings)
+    report = check(paths, max_findings=max_findings, workers=workers, **settings)
     for path in reports:
         write_report(path, report)
     if as_json:
         print_json(report.as_json())
     else:
         print_verdicts(report, examples=max_findings)
+    if repaired is not None:
+        click.echo(repaired.told(), err=as_json)
     ctx.exit(0 if report.clean(strict) else 1)
 
 

@@ -49,6 +49,8 @@ def _training_command(name: Phase, about: str) -> click.Command:
         from didact.report.training import print_run
 
         result = _run(recipe, name, store, workers, threads)
+        if not result.leads:
+            return
         answer = result.as_json()
         if as_json:
             print_json(answer)

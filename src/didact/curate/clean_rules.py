@@ -98,14 +98,19 @@ _RIGHT_TO_LEFT = re2.compile(f"[{_characters('590-8FF FB1D-FDFF FE70-FEFC 10800-
 
 
 def controls(text: str) -> str:
-    """Remove characters that show nothing and are not needed; every line end becomes a line feed.
+    """Remove what is unseen; every line end becomes a line feed."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    return unseen(_LINE_END.sub("\n", text))
+
+
+def unseen(text: str) -> str:
+    """Remove characters that show nothing and are not needed; line ends stay as they are.
 
     Bidirectional controls stay in texts with Hebrew, Arabic or another right-to-left script.
     """
-    if text.replace("\n", "").replace("\t", "").isprintable():
-        return text
     pattern = _CONTROL_BUT_BIDI if _RIGHT_TO_LEFT.search(text) else _CONTROL
-    return pattern.sub(r"\1", _LINE_END.sub("\n", text))
+    return str(pattern.sub(r"\1", text))
 
 
 _LITERAL = re2.compile(r"(?:\\r)?\\n")

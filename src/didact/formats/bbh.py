@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from didact.errors import RowError
+from didact.errors import NoPlace, RowError
+from didact.formats.draft import Draft
 from didact.formats.fields import Fields, kind_of
 from didact.formats.registry import Adapter, Reading
 from didact.formats.sni import stem
@@ -78,6 +79,42 @@ def _best(fields: Fields) -> int:
     return scores.count(max(scores)) if scores else 0
 
 
+def _write(draft: Draft) -> None:
+    record = draft.record
+    assert isinstance(record, Task)
+    draft.put("input", lambda task: "\n\n".join(part for part in (task.definition, task.input) if part))
+    scores = draft.row.get("target_scores")
+    if record.choices and draft.changed(lambda task: (task.choices, task.outputs)):
+        draft.row["target_scores"] = _rescored(record, list(scores.values()) if isinstance(scores, dict) else [])
+    elif not record.choices:
+        alone = len(record.outputs) == 1 and not isinstance(draft.row.get("target"), list)
+        draft.put("target", lambda task: task.outputs[0] if alone else task.outputs)
+    if "target" in draft.row and record.choices:
+        draft.put("target", lambda task: task.outputs[0] if len(task.outputs) == 1 else task.outputs)
+
+
+def _rescored(task: Task, scores: list[Any]) -> dict[str, Any]:
+    """Scores by choice: the author's, when each choice still has one, else 1 for the right ones."""
+    stray = next((i for i, output in enumerate(task.outputs) if output not in task.choices), None)
+    if stray is not None or len(set(task.choices)) < len(task.choices):
+        raise NoPlace("outputs must be among the choices, and no choice may be there twice", f"/outputs/{stray or 0}")
+    if len(scores) != len(task.choices):
+        scores = [int(choice in task.outputs) for choice in task.choices]
+    return dict(zip(task.choices, scores, strict=True))
+
+
+def _write_header(header: Header, file: dict[str, Any]) -> dict[str, Any]:
+    """The author's object as it is; a new one holds name, description and canary."""
+    if file:
+        return file
+    own = {
+        "name": header.task,
+        "description": header.definition[0] if header.definition else None,
+        "canary": header.canary,
+    }
+    return {key: value for key, value in own.items() if value is not None} | header.extra
+
+
 ADAPTERS = (
     Adapter(
         name="bbh",
@@ -87,5 +124,8 @@ ADAPTERS = (
         read=_read,
         list_key="examples",
         header=_header,
+        write=_write,
+        kinds=("task",),
+        write_header=_write_header,
     ),
 )

@@ -12,8 +12,8 @@ from didact.formats.recast import defined, only_output, words
 from didact.formats.registry import Adapter, Reading
 from didact.records import Chat, Header, Record, Task
 
-_PROMPTS = ("prompt", "inputs")
-_COMPLETIONS = ("completion", "response", "generation", "targets")
+_PROMPTS = ("prompt", "inputs_pretokenized", "inputs")
+_COMPLETIONS = ("completion", "response", "generation", "targets_pretokenized", "targets")
 
 
 def _fits(row: Any) -> float:
@@ -23,7 +23,7 @@ def _fits(row: Any) -> float:
     completion = next((key for key in _COMPLETIONS if key in row), "completion")
     if not has_text(row, prompt, completion):
         return 0.0
-    return 1.0 if completion in ("completion", "targets") else 0.9
+    return 1.0 if completion in ("completion", "targets", "targets_pretokenized") else 0.9
 
 
 def _read(row: Any, header: Header | None) -> Reading:

@@ -6,20 +6,33 @@ choices becomes the label of the right choice, whether the file gives the label,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from didact.canonical import content_hash
 from didact.errors import RowError
-from didact.formats.fields import Fields, kind_of, pointer, shown_keys
+from didact.formats.choices import label_of, lettered_columns, listed_choices, new_key, written_choices, written_key
+from didact.formats.draft import Draft
+from didact.formats.fields import Fields, pointer, shown_keys
 from didact.formats.registry import Adapter, Reading
-from didact.records import QA, Answer, Choice, Header
+from didact.records import QA, Answer, Choice, Header, Record
 
-_QUESTIONS = ("question", "query", "problem", "ctx")
+_QUESTIONS = ("question", "query", "problem", "question_stem", "ctx")
 _CONTEXTS = ("context", "passage", "paragraph", "body", "article")
-_ANSWERS = ("answer", "answers", "best answer", "answerkey", "label", "final_answer", "target", "solution")
+_ANSWERS = (
+    "answer",
+    "answers",
+    "best answer",
+    "answerkey",
+    "label",
+    "final_answer",
+    "target",
+    "solution",
+    "correct",
+    "correct_answer",
+)
 _CHOICES = ("choices", "options", "endings")
 _RATIONALES = ("rationale", "explanation", "support")
-_LETTERS = "ABCDEFGHIJ"
 
 
 def _by_name(row: dict[str, Any]) -> dict[str, str]:
@@ -38,7 +51,8 @@ def _fits(row: Any) -> float:
     question, answer = _find(names, _QUESTIONS), _find(names, _ANSWERS)
     if question is None or answer is None or "instruction" in names or "chosen" in names:
         return 0.0
-    if names.get("question") is None and "answer" not in names:
+    chosen = _find(names, _CHOICES) is not None or isinstance(row[question], dict)
+    if names.get("question") is None and "answer" not in names and not chosen:
         return 0.4
     if isinstance(row[answer], str) and "####" in row[answer]:
         return 0.8
@@ -86,41 +100,17 @@ def _question(fields: Fields, key: str, names: dict[str, str]) -> tuple[str, lis
         return fields.text(key), _choices(fields, names)
     for inner in asked.keys() - {"stem", "choices"}:
         fields.keep(f"{key}/{inner}", asked[inner])
-    return fields.spelt(asked.get("stem"), pointer(key, "stem")), _listed_choices(
+    return fields.spelt(asked.get("stem"), pointer(key, "stem")), listed_choices(
         fields, asked.get("choices"), pointer(key, "choices")
     )
 
 
 def _choices(fields: Fields, names: dict[str, str]) -> list[Choice]:
-    """The options: a list, ARC's pair of lists, or columns A, B, C, ...; none when the question is free."""
+    """The options: under a key, or as columns A, B, C, ...; none when the question is free."""
     key = _find(names, _CHOICES)
     if key is not None:
-        return _listed_choices(fields, fields.value(key), pointer(key))
-    columns = [letter for letter in _LETTERS if letter in fields.row]
-    if len(columns) < 2 or columns != list(_LETTERS[: len(columns)]):
-        return []
-    return [Choice(label=letter, text=fields.optional(letter)) for letter in columns]
-
-
-def _listed_choices(fields: Fields, value: Any, where: str) -> list[Choice]:
-    if value is None:
-        return []
-    if isinstance(value, dict) and isinstance(value.get("text"), list) and isinstance(value.get("label"), list):
-        value = [{"text": text, "label": label} for text, label in zip(value["text"], value["label"], strict=False)]
-    if not isinstance(value, list):
-        raise RowError("SC002", f"{kind_of(value)} where a list of choices belongs", where)
-    return [_choice(fields, item, i, f"{where}/{i}") for i, item in enumerate(value)]
-
-
-def _choice(fields: Fields, item: Any, place: int, where: str) -> Choice:
-    """One option; without a label of its own it gets the letter of its place."""
-    label = _LETTERS[place] if place < len(_LETTERS) else str(place + 1)
-    if isinstance(item, dict):
-        return Choice(
-            label=fields.spelt(item.get("label", label), f"{where}/label"),
-            text=fields.spelt(item.get("text"), f"{where}/text"),
-        )
-    return Choice(label=label, text=fields.spelt(item, where))
+        return listed_choices(fields, fields.value(key), pointer(key))
+    return [Choice(label=letter, text=fields.optional(letter)) for letter in lettered_columns(fields.row)]
 
 
 def _answers(fields: Fields, names: dict[str, str], choices: list[Choice]) -> tuple[list[Answer], bool]:
@@ -130,6 +120,8 @@ def _answers(fields: Fields, names: dict[str, str], choices: list[Choice]) -> tu
         raise RowError("SC001", f"no answer: none of {', '.join(_ANSWERS)}; the row has {shown_keys(fields.row)}")
     value = fields.value(key)
     impossible = fields.row.get("is_impossible") is True
+    if "is_impossible" in fields:
+        fields.held_as("is_impossible", fields.value("is_impossible"))
     if isinstance(value, dict) and isinstance(value.get("text"), list):
         starts = value.get("answer_start") or []
         texts = fields.texts(value["text"], pointer(key, "text"))
@@ -137,7 +129,7 @@ def _answers(fields: Fields, names: dict[str, str], choices: list[Choice]) -> tu
             texts
         ) and not impossible
     if choices:
-        return [Answer(text=_label(fields, value, choices, pointer(key)))], True
+        return [Answer(text=label_of(fields, value, choices, pointer(key)))], True
     if value is None:
         raise RowError("QA001", "the answer is null", pointer(key))
     return [Answer(text=text) for text in fields.texts(value, pointer(key))], not impossible
@@ -149,27 +141,86 @@ def _start(starts: Any, place: int) -> int | None:
     return starts[place] if known else None
 
 
-def _label(fields: Fields, value: Any, choices: list[Choice], where: str) -> str:
-    """The label of the right choice, from its label, its index counted from 0, or its text."""
-    labels = [choice.label for choice in choices]
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices):
-        fields.held_as(where.removeprefix("/"), value)
-        return labels[value]
-    text = fields.spelt(value, where)
-    if text in labels:
-        return text
-    bare = text.strip().rstrip(".)").lstrip("(")
-    if bare in labels:
-        fields.held_as(where.removeprefix("/"), value)
-        return bare
-    same = [choice.label for choice in choices if choice.text == text]
-    if len(same) == 1:
-        fields.held_as(where.removeprefix("/"), value)
-        return same[0]
-    if text.isdigit() and int(text) < len(choices):
-        fields.held_as(where.removeprefix("/"), value)
-        return labels[int(text)]
-    return text
+def _write(draft: Draft) -> None:
+    record, names = draft.record, _by_name(draft.row)
+    assert isinstance(record, QA)
+    _put_question(draft, names, record)
+    _put_beside(draft, names, _CONTEXTS, lambda qa: qa.context)
+    _put_beside(draft, names, _RATIONALES, lambda qa: qa.rationale)
+    if draft.changed(_judged):
+        key = _find(names, _ANSWERS) or ("answer" if _is_single(record) else "answers")
+        draft.row[key] = _written_answers(draft.row.get(key), record, draft.was)
+    if draft.was is None and record.answers and not record.answerable:
+        draft.row["is_impossible"] = True
+
+
+def _judged(record: Record) -> Any:
+    """What the answer's field depends on: the answers and, for keys that spell out an option, the options."""
+    assert isinstance(record, QA)
+    return (record.answers, record.answerable, record.choices)
+
+
+def _put_question(draft: Draft, names: dict[str, str], record: QA) -> None:
+    """The question and its choices, where the row has them: beside each other, inside one object, or in columns."""
+    key = _find(names, _QUESTIONS) or "question"
+    inside = draft.row.get(key)
+    was = draft.was.choices if isinstance(draft.was, QA) else []
+    if isinstance(inside, dict):
+        if draft.changed(lambda qa: qa.question):
+            inside["stem"] = record.question
+        if draft.changed(lambda qa: qa.choices):
+            inside["choices"] = written_choices(inside.get("choices"), record.choices, was)
+        return
+    draft.put(key, lambda qa: qa.question)
+    columns = lettered_columns(draft.row)
+    if not draft.changed(lambda qa: qa.choices) or not (record.choices or was):
+        return
+    if columns and len(columns) == len(record.choices) == len(was):
+        for letter, choice, before in zip(columns, record.choices, was, strict=True):
+            if choice != before:
+                draft.row[letter] = choice.text
+        return
+    at = _find(names, _CHOICES) or "choices"
+    draft.row[at] = written_choices(draft.row.get(at), record.choices, was)
+
+
+def _put_beside(draft: Draft, names: dict[str, str], wanted: tuple[str, ...], view: Callable[[QA], str | None]) -> None:
+    """A text the row may have, under the name it has there."""
+    key = next((names[name] for name in wanted if name in names and _is_cell(draft.row[names[name]])), wanted[0])
+    if view(draft.record) is not None or key in draft.row:  # type: ignore[arg-type]
+        draft.put(key, lambda qa: view(qa) or "")
+
+
+def _is_cell(value: Any) -> bool:
+    return not isinstance(value, dict | list)
+
+
+def _is_single(record: QA) -> bool:
+    return len(record.answers) == 1 and record.answers[0].start is None and record.answerable
+
+
+def _written_answers(given: Any, record: QA, before: Record | None) -> Any:
+    """The answers in the shape of those given; new ones as one text, a key, a list, or texts with their starts."""
+    was = before if isinstance(before, QA) else None
+    answers = record.answers
+    if record.choices and len(answers) == 1:
+        if was is None or not was.choices:
+            return new_key(answers[0].text, record.choices)
+        return written_key(given, answers[0].text, record.choices, was.choices)
+    texts = [answer.text for answer in answers]
+    if isinstance(given, dict) or (was is None and not _is_plain(record)):
+        rest = given if isinstance(given, dict) else {}
+        starts = [-1 if answer.start is None else answer.start for answer in answers]
+        known = was is not None and [answer.start for answer in was.answers] == [answer.start for answer in answers]
+        return rest | {"text": texts} | ({} if known else {"answer_start": starts})
+    if isinstance(given, list) and was is not None and len(given) == len(texts):
+        pairs = zip(given, answers, was.answers, strict=True)
+        return [item if answer.text == old.text else answer.text for item, answer, old in pairs]
+    return texts[0] if len(texts) == 1 and not isinstance(given, list) else texts
+
+
+def _is_plain(record: QA) -> bool:
+    return record.answerable and all(answer.start is None for answer in record.answers)
 
 
 ADAPTERS = (
@@ -179,6 +230,8 @@ ADAPTERS = (
         example='{"question": "Which is a colour?", "choices": ["red", "two"], "answer": 0}',
         fits=_fits,
         read=_read,
+        write=_write,
+        kinds=("qa",),
         columns={
             "question": "question",
             "prompt": "question",

@@ -16,6 +16,8 @@ from didact.records.checks import Problem
 
 _FAMILIES = (
     "alpaca", "dolly", "sharegpt", "openai", "prompt_completion", "gsm8k", "qa", "sni", "bbh", "preference", "plain",
+    "squad", "self_instruct",
+    "classification",
 )  # fmt: skip
 ENTRY_POINTS = "didact.formats"
 
@@ -55,8 +57,9 @@ class Adapter:
     unfold: Callable[[Any], list[tuple[str, Any]]] | None = None
     """The rows inside one element of a nested file, each with its JSON pointer in the element; the adapter's other
     functions take such rows. Raises RowError when the element is nothing of the kind."""
-    fold: Callable[[Any, list[tuple[str, Any]]], Any] | None = None
-    """The opposite of `unfold`: the author's element with its rows replaced; only what differs is changed."""
+    fold: Callable[[Any, list[tuple[str, Any]]], list[Any]] | None = None
+    """The opposite of `unfold`: the author's element with its rows replaced, changed only where they differ. Several
+    elements when rows that said something once no longer agree on it."""
     gather: Callable[[list[Any]], list[Any]] | None = None
     """Elements of a nested file, made of new rows; neighbours that say the same once share an element."""
 

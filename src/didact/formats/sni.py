@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from didact.errors import RowError
+from didact.formats.draft import Draft
 from didact.formats.fields import Fields, kind_of
 from didact.formats.registry import Adapter, Reading
 from didact.records import Example, Header, Task
@@ -87,6 +88,40 @@ def _read(row: Any, header: Header | None) -> Reading:
     return Reading(task, fields.notes)
 
 
+def _write(draft: Draft) -> None:
+    record = draft.record
+    assert isinstance(record, Task)
+    draft.put("input", lambda task: _asked(task, draft.header))
+    alone = len(record.outputs) == 1 and not isinstance(draft.row.get("output", []), list)
+    draft.put("output", lambda task: task.outputs[0] if alone else task.outputs)
+
+
+def _asked(task: Task, header: Header | None) -> str:
+    """The input; behind what the row itself says is to be done, unless the file says just that once."""
+    own = task.definition if header is None or task.definition not in header.definition else None
+    return "\n\n".join(part for part in (own, task.input) if part)
+
+
+def _write_header(header: Header, file: dict[str, Any]) -> dict[str, Any]:
+    """The author's object as it is; a new one holds all that a header can."""
+    if file:
+        return file
+    return {
+        "Definition": header.definition,
+        "Categories": header.categories,
+        "Positive Examples": list(map(_spelt_example, header.positive_examples)),
+        "Negative Examples": list(map(_spelt_example, header.negative_examples)),
+        **({"canary": header.canary} if header.canary is not None else {}),
+        **header.extra,
+    }
+
+
+def _spelt_example(example: Example) -> dict[str, Any]:
+    output = example.outputs[0] if len(example.outputs) == 1 else example.outputs
+    told = {} if example.explanation is None else {"explanation": example.explanation}
+    return {"input": example.input, "output": output} | told
+
+
 ADAPTERS = (
     Adapter(
         name="sni",
@@ -97,5 +132,8 @@ ADAPTERS = (
         read=_read,
         list_key="Instances",
         header=_header,
+        write=_write,
+        kinds=("task",),
+        write_header=_write_header,
     ),
 )

@@ -64,9 +64,9 @@ def _new_row(adapter: Adapter, record: Record, header: Header | None) -> Any:
         return _as_spelt(adapter, draft.row, record)
     back = adapter.read(draft.row, header).record
     carried = {name: getattr(record, name) for name in _CARRIED if getattr(record, name) != getattr(back, name)}
-    for key, value in (_unknown(record, draft.row) | carried).items():
-        if value not in (None, []):
-            draft.row.setdefault(key, value)
+    stated = {key: value for key, value in carried.items() if value not in (None, [])}
+    for key, value in (_unknown(record, draft.row) | stated).items():
+        draft.row.setdefault(key, value)
     return draft.row
 
 
@@ -91,7 +91,8 @@ def _as_spelt(adapter: Adapter, row: dict[str, Any], record: Record) -> dict[str
     origin = record.origin
     assert origin is not None
     row = _unknown(record, row) | row
-    for place, value in [*origin.extra.items(), *origin.spelt.items(), *((place, None) for place in origin.null)]:
+    spelt = {place: value for place, value in origin.spelt.items() if place.partition("/")[0] in row}
+    for place, value in [*origin.extra.items(), *spelt.items(), *((place, None) for place in origin.null)]:
         trial = copy.deepcopy(row)
         if _set(trial, place.split("/"), value) and _reads_as(adapter, trial, record):
             row = trial

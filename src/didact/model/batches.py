@@ -8,6 +8,7 @@ policy.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -266,13 +267,16 @@ class BatchPlan:
         """Mean number of tokens fed in per step."""
         return self.pieces.report.tokens / self.steps_per_epoch
 
-    def step(self, step: int) -> list[Batch]:
-        """Batches of one optimiser step, together its rows; step 0 is the first of epoch 0."""
+    def step(self, step: int, share: Callable[[range], range] | None = None) -> list[Batch]:
+        """Batches of one optimiser step, together its rows, or a share of them; step 0 is the first of epoch 0."""
         epoch, place = divmod(step, self.steps_per_epoch)
         plan = self.epoch(epoch)
-        last = min((place + 1) * self.rows_per_step, self.rows)
-        starts = range(place * self.rows_per_step, last, self.rows_at_once)
-        return [self._rows(plan, start, min(start + self.rows_at_once, last)) for start in starts]
+        rows = range(place * self.rows_per_step, min((place + 1) * self.rows_per_step, self.rows))
+        return list(self._batches(plan, rows if share is None else share(rows)))
+
+    def _batches(self, plan: PackingPlan, rows: range) -> Iterator[Batch]:
+        for first in range(rows.start, rows.stop, self.rows_at_once):
+            yield self._rows(plan, first, min(first + self.rows_at_once, rows.stop))
 
     def _rows(self, plan: PackingPlan, first: int, last: int) -> Batch:
         return gather_batch(self.shards, plan.entries[plan.rows[first] : plan.rows[last]])
@@ -280,10 +284,7 @@ class BatchPlan:
     def first_rows(self, tokens: int) -> list[Batch]:
         """Batches of the first rows of epoch 0, about `tokens` tokens in all: a fixed sample for validation."""
         wanted = min(self.rows, max(1, -(-tokens * self.rows // self.pieces.report.tokens)))
-        plan = self.epoch(0)
-        return [
-            self._rows(plan, row, min(row + self.rows_at_once, wanted)) for row in range(0, wanted, self.rows_at_once)
-        ]
+        return list(self._batches(self.epoch(0), range(wanted)))
 
     def report(self) -> dict[str, Any]:
         """Counts of the cutting, and how full the rows are (the rest of a row is left out, not padded)."""

@@ -186,14 +186,15 @@ def prune(folder: Path, keep_last: int) -> None:
             shutil.rmtree(folder / f"step-{step}")
 
 
-def newest(folder: Path) -> Path | None:
-    """The checkpoint to go on from, or None; leftovers of a killed run are removed.
+def newest(folder: Path, *, tidy: bool = True) -> Path | None:
+    """The checkpoint to go on from, or None; with `tidy`, leftovers of a killed run are removed.
 
     That is the newest complete one: a run killed between writing a checkpoint and its pointer loses nothing.
     """
     if not folder.is_dir():
         return None
-    remove_asides(folder)
+    if tidy:
+        remove_asides(folder)
     found = steps(folder)
     return folder / f"step-{found[-1]}" if found else None
 

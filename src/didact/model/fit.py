@@ -1,7 +1,8 @@
 """The one training loop: gradient accumulation, validation, best and last checkpoints, early stop, exact resume.
 
 What happens at a step depends only on the state saved after the step before, so a run that was interrupted ends with
-the same bytes as one that was not (on one device type with the same number of threads).
+the same bytes as one that was not (on one device type with the same number of threads and processes). Which rows a step
+takes does not depend on the number of processes either: each process takes a share of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from didact.model.optim import Optimizer, rate_at
 from didact.model.precision import autocast
 from didact.model.signals import stop_requests
 from didact.model.transformer import Decoder
+from didact.model.world import World
 from didact.recipe.training import TrainingSettings
 
 
@@ -83,6 +85,7 @@ class Phase:
     fingerprint: str
     save_tokenizer: Callable[[Path], None] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    world: World = field(default_factory=World)
 
 
 @dataclass(frozen=True)
@@ -108,12 +111,12 @@ def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
     CheckpointError when the folder holds another run's checkpoints.
     """
     state = _resume(phase)
-    log = MetricsLog(phase.folder / "metrics.jsonl", state.step)
+    log = MetricsLog(phase.folder / "metrics.jsonl", state.step) if phase.world.leads else None
     saved = state.step if state.step else -1
     with stop_requests() as stopping:
         while not _finished(phase, state):
             _train_step(phase, state, log)
-            if _due(state.step, phase.settings.log_every, phase.steps):
+            if log is not None and _due(state.step, phase.settings.log_every, phase.steps):
                 log.write(_line(phase, state))
             if _validation_due(phase, state):
                 if _validate(phase, state, log):
@@ -121,9 +124,10 @@ def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
                 _report(phase, state, on_progress, state.validation_loss)
             elif _due(state.step, phase.settings.log_every, phase.steps):
                 _report(phase, state, on_progress, None)
-            if saved != state.step and (_checkpoint_due(phase, state) or stopping.is_set()):
+            asked = phase.world.any(stopping.is_set())
+            if saved != state.step and (_checkpoint_due(phase, state) or asked):
                 saved = _save(phase, state)
-            if stopping.is_set() and not _finished(phase, state):
+            if asked and not _finished(phase, state):
                 raise Interrupted(
                     f"{phase.name} stopped at step {state.step} of {phase.steps} and saved; run the same "
                     "command to go on"
@@ -133,7 +137,7 @@ def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
 
 def _resume(phase: Phase) -> TrainState:
     """Load the newest checkpoint into model and optimiser, or start at step 0."""
-    newest = checkpoint.newest(phase.folder)
+    newest = _newest(phase)
     if newest is None:
         return TrainState(fingerprint=phase.fingerprint)
     saved = checkpoint.read_state(newest)
@@ -147,8 +151,16 @@ def _resume(phase: Phase) -> TrainState:
         raise CheckpointError(f"{newest}: its packing plan cannot be made again from this data; choose another folder")
     phase.model.load_state_dict(checkpoint.load_model(newest).state_dict())
     phase.optimizer.load(checkpoint.load_optimizer(newest))
-    _point(phase, state)
+    if phase.world.leads:
+        _point(phase, state)
+    phase.world.wait()
     return state
+
+
+def _newest(phase: Phase) -> Path | None:
+    """The checkpoint to go on from; the first process tidies the folder before the others look into it."""
+    with phase.world.in_turn():
+        return checkpoint.newest(phase.folder, tidy=phase.world.leads)
 
 
 def _point(phase: Phase, state: TrainState) -> None:
@@ -182,15 +194,17 @@ def _checkpoint_due(phase: Phase, state: TrainState) -> bool:
     return _due(state.step, every, phase.steps) or _finished(phase, state)
 
 
-def _train_step(phase: Phase, state: TrainState, log: MetricsLog) -> None:
-    """One optimiser step: the loss is the weighted sum over all its batches divided by the sum of all their weights.
+def _train_step(phase: Phase, state: TrainState, log: MetricsLog | None) -> None:
+    """One optimiser step: the loss is the weighted sum over all its batches, of all processes, divided by the sum of
+    all their weights.
 
     A step whose loss or gradient is not finite changes nothing but the counts, and names its documents in the log.
     """
     started = time.perf_counter()
-    batches = phase.train.step(state.step)
-    weight = sum(batch.weight for batch in batches)
-    loss = accumulate(phase.model, batches, weight)
+    batches = phase.train.step(state.step, phase.world.share)
+    weight, tokens = phase.world.sums(sum(batch.weight for batch in batches), sum(len(batch.ids) for batch in batches))
+    (loss,) = phase.world.sums(accumulate(phase.model, batches, weight))
+    phase.world.add_gradients(phase.optimizer.parameters)
     norm = phase.optimizer.clip_gradients()
     share = rate_at(state.step, phase.steps, phase.settings.warmup, phase.settings.decay)
     finite = math.isfinite(loss) and math.isfinite(norm)
@@ -201,7 +215,7 @@ def _train_step(phase: Phase, state: TrainState, log: MetricsLog) -> None:
         phase.optimizer.clear()
         _count_skip(phase, state, batches, log)
     state.step += 1
-    state.tokens += sum(len(batch.ids) for batch in batches)
+    state.tokens += int(tokens)
     state.trained_weight += weight
     state.seconds += time.perf_counter() - started
 
@@ -217,43 +231,55 @@ def accumulate(model: Decoder, batches: list[Batch], weight: float) -> float:
     return total
 
 
-def _count_skip(phase: Phase, state: TrainState, batches: list[Batch], log: MetricsLog) -> None:
+def _count_skip(phase: Phase, state: TrainState, batches: list[Batch], log: MetricsLog | None) -> None:
     state.skipped += 1
     state.skipped_in_row += 1
-    documents = [int(document) for batch in batches for document in batch.documents]
-    log.write(
-        {"event": "skipped", "reason": "loss or gradient not finite", "step": state.step + 1, "documents": documents}
-    )
+    if log is not None:
+        batches = phase.train.step(state.step) if phase.world.size > 1 else batches
+        documents = [int(document) for batch in batches for document in batch.documents]
+        reason = "loss or gradient not finite"
+        log.write({"event": "skipped", "reason": reason, "step": state.step + 1, "documents": documents})
     if state.skipped_in_row >= phase.settings.non_finite_limit:
         raise NonFiniteLoss(
             f"{phase.name}: {state.skipped_in_row} steps in a row up to step {state.step + 1} had no finite "
-            f"loss; lower learning_rate, or look at the documents named in {log.path}"
+            f"loss; lower learning_rate, or look at the documents named in {phase.folder / 'metrics.jsonl'}"
         )
 
 
 @torch.inference_mode()
-def mean_loss(model: Decoder, batches: list[Batch]) -> float:
-    """Loss in nats per unit of weight over some batches."""
-    device = model.lm_head.weight.device
-    with autocast(device):
-        total = sum(float(batch_loss(model, batch)) for batch in batches)
-    return total / sum(batch.weight for batch in batches)
+def mean_loss(model: Decoder, batches: list[Batch], world: World | None = None) -> float:
+    """Loss in nats per unit of weight over some batches; the processes of a world take a share of them each."""
+    world = world or World()
+    share = world.share(range(len(batches)))
+    mine = batches[share.start : share.stop]
+    with autocast(model.lm_head.weight.device):
+        total = sum(float(batch_loss(model, batch)) for batch in mine)
+    total, weight = world.sums(total, sum(batch.weight for batch in mine))
+    return total / weight
 
 
-def _validate(phase: Phase, state: TrainState, log: MetricsLog) -> bool:
+def _validate(phase: Phase, state: TrainState, log: MetricsLog | None) -> bool:
     """Measure the validation loss; whether it is the best so far."""
-    loss = mean_loss(phase.model, phase.validation)
+    loss = mean_loss(phase.model, phase.validation, phase.world)
     state.validation_loss = loss
     better = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
     state.waited = 0 if better else state.waited + 1
     if better:
         state.best_loss, state.best_step = loss, state.step
-    log.write({"event": "validation", "step": state.step, "loss": loss, "best": better})
+    if log is not None:
+        log.write({"event": "validation", "step": state.step, "loss": loss, "best": better})
     return better
 
 
 def _save(phase: Phase, state: TrainState) -> int:
-    """Write a checkpoint of this step and forget those no longer wanted."""
+    """Write a checkpoint of this step and forget those no longer wanted; the first process does, the others wait."""
+    if phase.world.leads:
+        _write(phase, state)
+    phase.world.wait()
+    return state.step
+
+
+def _write(phase: Phase, state: TrainState) -> None:
     plan = phase.train.plan_of(state.step - 1)
     state.plan = plan.digest
     plan.save(phase.folder / "plan.npy")
@@ -263,7 +289,6 @@ def _save(phase: Phase, state: TrainState) -> int:
     )
     _point(phase, state)
     checkpoint.prune(phase.folder, phase.settings.keep_last)
-    return state.step
 
 
 def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
@@ -281,7 +306,7 @@ def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
 
 
 def _report(phase: Phase, state: TrainState, on_progress: OnProgress | None, validation_loss: float | None) -> None:
-    if on_progress is not None:
+    if on_progress is not None and phase.world.leads:
         line = _line(phase, state)
         on_progress(
             Progress(

@@ -21,6 +21,7 @@ from didact.model.fit import FitResult, OnProgress, Phase, accumulate, fit
 from didact.model.horizon import planned_steps
 from didact.model.optim import Optimizer
 from didact.model.transformer import Decoder
+from didact.model.world import World, present_world
 from didact.recipe.training import TrainingSettings
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 32_768}
@@ -63,7 +64,12 @@ def train_phase(
     context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
     device = model.lm_head.weight.device.type
     plan = BatchPlan(train, context, settings.batch_tokens, tokens_at_once(settings, device), policy, seed)
-    steps = planned_steps(settings, plan, folder, lambda: seconds_per_step(model, settings, rate, plan))
+    world = present_world()
+    steps = world.first(
+        planned_steps(settings, plan, folder, lambda: seconds_per_step(model, settings, rate, plan, world))
+        if world.leads
+        else 0
+    )
     parts = [settings.model_dump(mode="json"), asdict(model.config), policy, tokenizer.digest, seed, origin, rate]
     digests = [shards_digest(train), shards_digest(validation) if validation is not None else ""]
     phase = Phase(
@@ -85,6 +91,7 @@ def train_phase(
             "origin": origin,
             "data": plan.report(),
         },
+        world=world,
     )
     return fit(phase, on_progress)
 
@@ -119,15 +126,15 @@ def shards_digest(shards: Shards) -> str:
     return state.hexdigest()
 
 
-def seconds_per_step(model: Decoder, settings: TrainingSettings, rate: float, plan: BatchPlan) -> float:
-    """Time of one training step on this machine, from a few steps of a copy; a tenth is added for validation."""
+def seconds_per_step(model: Decoder, settings: TrainingSettings, rate: float, plan: BatchPlan, world: World) -> float:
+    """Time of this process's part of a training step, from a few steps of a copy; a tenth is added for validation."""
     trial = copy.deepcopy(model)
     optimizer = Optimizer(trial, settings, rate)
     times = []
     for step in range(_TIMED_STEPS + 1):
         started = time.perf_counter()
-        batches = plan.step(step)
-        accumulate(trial, batches, sum(batch.weight for batch in batches))
+        batches = plan.step(step, world.share)
+        accumulate(trial, batches, max(1.0, sum(batch.weight for batch in batches)))
         optimizer.clip_gradients()
         optimizer.step(1.0)
         times.append(time.perf_counter() - started)

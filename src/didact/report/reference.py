@@ -184,6 +184,9 @@ def _shape(adapter: Adapter) -> list[str]:
     lines = []
     if adapter.list_key is not None:
         lines.append(f"A file is one object; `{adapter.list_key}` holds its rows.")
+    if adapter.unfold is not None:
+        lines.append("Rows are nested; each is counted, with what stands above it.")
+    lines.append("Read and written." if adapter.write is not None else "Read only.")
     if adapter.columns:
         pairs = ", ".join(f"{generic} (`{own}`)" for generic, own in adapter.columns.items())
         lines.append(f"Columns that `columns:` can map: {pairs}.")
@@ -197,6 +200,8 @@ def _as_read(adapter: Adapter) -> list[str]:
     header = None
     if adapter.header is not None and isinstance(given, dict):
         header = adapter.header({key: value for key, value in given.items() if key != adapter.list_key}, "example")
+    if adapter.unfold is not None:
+        row = adapter.unfold(row)[0][1]
     record = adapter.read(row, header).record
     spoken = [(turn["role"], turn["content"] or turn.get("tool_calls", "")) for turn in record.dialogue(header)]
     said = spoken or [(text.role, text.text) for text in record.texts()]

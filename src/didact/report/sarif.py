@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from importlib.metadata import metadata
 from pathlib import Path
@@ -67,7 +68,7 @@ def _rule(entry: Code, documentation: str | None) -> dict[str, Any]:
         "name": "".join(word[:1].upper() + word[1:] for word in entry.title.replace("-", " ").split()),
         "shortDescription": {"text": f"{entry.title[:1].upper()}{entry.title[1:]}."},
         "fullDescription": {"text": entry.about},
-        "help": {"text": f"{entry.about} `didact codes {entry.code}` prints this.", "markdown": _markdown(entry)},
+        "help": {"text": _help(entry), "markdown": _markdown(entry)},
         "defaultConfiguration": {"level": entry.severity},
         "properties": {"tags": ["data"], "page": f"docs/codes.md#{entry.code.lower()}"},
     }
@@ -76,8 +77,15 @@ def _rule(entry: Code, documentation: str | None) -> dict[str, Any]:
     return rule
 
 
+def _help(entry: Code) -> str:
+    fix = f"`didact validate --fix` mends it ({entry.fix})." if entry.fix else "No fix is safe: look at the row."
+    return f"{entry.about}\n\n{fix}\n\nExample:\n{entry.example}"
+
+
 def _markdown(entry: Code) -> str:
-    return f"**{entry.code}, {entry.title}** ({entry.severity}). {entry.about}"
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", entry.example)), default=0))
+    told, _, example = _help(entry).partition("Example:\n")
+    return f"**{entry.code}, {entry.title}** ({entry.severity}). {told}Example:\n\n{fence}\n{example}\n{fence}\n"
 
 
 def _artifact(file: FileVerdict) -> dict[str, Any]:

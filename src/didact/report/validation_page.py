@@ -199,6 +199,7 @@ def _code(report: Report, code: str) -> str:
     return (
         f'<details open id="{code}"><summary><span class="{entry.severity}">{code}</span> {_text(entry.title)}: '
         f"{count:,}</summary>\n<p>{_text(entry.about)}</p>\n"
+        f'<p class="soft">An example: <code>{_text(entry.example)}</code></p>\n'
         f"<ul>\n{chr(10).join(map(_example, shown))}\n</ul>{more}</details>"
     )
 

@@ -142,7 +142,9 @@ def _next_line(report: Report) -> str:
     """What to do now."""
     if not report.findings:
         return "Nothing is wrong."
+    fixable = [code for code in by_weight(report.findings) if CODES[code].fix is not None]
+    fix = f" `--fix OUT` mends {', '.join(fixable)}." if fixable else ""
     return (
         f"Next: `didact codes {by_weight(report.findings)[0]}` explains a code; "
-        "`--report FILE.html`, `.json` or `.sarif` keeps the findings."
+        f"`--report FILE.html`, `.json` or `.sarif` keeps the findings.{fix}"
     )

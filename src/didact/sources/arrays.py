@@ -19,6 +19,9 @@ from didact.sources.blocks import Block, Cursor, Cut, lines_at
 from didact.sources.containers import OBJECT_LIMIT, OBJECT_VALUES, ROW_VALUES, decode, is_dense
 from didact.sources.files import ByteStream
 
+COMMA_WITHOUT_ELEMENT = "a comma without an element before it"
+COMMA_BEFORE_CLOSE = "a comma stands before the closing bracket"
+
 _SPACE = re.compile(r"[ \t\r\n]*")
 _OPENING = re.compile(r'\{[ \t\r\n]*"')
 _LOOK_BACK = 256
@@ -112,14 +115,14 @@ class ValueScanner:
 
     def _see_comma(self, place: int, found: Scan) -> None:
         if self.opened and (not self._after_value or self._comma >= 0):
-            found.notes.append((place, "a comma without an element before it"))
+            found.notes.append((place, COMMA_WITHOUT_ELEMENT))
         self._comma = place
 
     def _see_close(self, place: int, found: Scan) -> None:
         if not self.opened:
             found.notes.append((place, "a bracket closes what was never opened"))
         elif self._comma >= 0:
-            found.notes.append((place, "a comma stands before the closing bracket"))
+            found.notes.append((place, COMMA_BEFORE_CLOSE))
         self.finished = self.embedded
         self.opened, self._closed, self._comma = False, True, -1
 

@@ -47,11 +47,9 @@ def excerpt(finding: Finding, block: Block, file: SourceFile, source: Source) ->
 
 
 def _alone(block: Block, place: int) -> Block:
-    """A block of one row."""
+    """A block of one row; its index does not matter here."""
     one = slice(place, place + 1)
-    return replace(
-        block, first=block.first + place, starts=block.starts[one], ends=block.ends[one], lines=block.lines[one]
-    )
+    return replace(block, starts=block.starts[one], ends=block.ends[one], lines=block.lines[one])
 
 
 def _unreadable(raw: bytes) -> str:

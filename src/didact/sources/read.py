@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class Rejected:
 class BlockRead:
     """What a block of rows became: `rows` = records + rejected + `unselected`."""
 
-    rows: int
+    rows: int = 0
+    """Rows looked at; in nested files those inside the elements."""
     records: list[Record] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     """Of the records, in the same order."""
@@ -82,11 +84,13 @@ def _list_key(file: SourceFile) -> str | None:
 def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
     """Read the rows of a block as records, check them, and account for each."""
     adapter = get(file.format)
-    read = BlockRead(len(block), described=any(getattr(source, name) is not None for name in _DESCRIBING))
+    read = BlockRead(described=any(getattr(source, name) is not None for name in _DESCRIBING))
     header = _header(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
-    for row in rows(block, row_limit):
+    found = rows(block, row_limit)
+    for row, inside in zip(found, repeat("")) if adapter.unfold is None else _unfolded(found, adapter.unfold, block):
+        read.rows += 1
         if isinstance(row, Finding):
             _reject(read, block, row)
         elif source.where and not _selected(row.value, source):
@@ -98,12 +102,29 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
                 _finding(block, row, (header.code, header.pointer, f"in what the file says once: {header.message}")),
             )
         else:
-            _read_row(read, block, row, adapter, header, source)
+            _read_row(read, block, row, inside, adapter, header, source)
     return read
 
 
 _DESCRIBING = ("system", "license", "language", "task", "split", "group")
 """Settings of a source that say something about all its records."""
+
+
+def _unfolded(
+    found: Iterator[Row | Finding], unfold: Callable[[Any], list[tuple[str, Any]]], block: Block
+) -> Iterator[tuple[Row | Finding, str]]:
+    """The rows inside each element of a nested file, with their JSON pointers; the first has the element's notes."""
+    for row in found:
+        if isinstance(row, Finding):
+            yield row, ""
+            continue
+        try:
+            inner = unfold(row.value)
+        except RowError as error:
+            yield _finding(block, row, (error.code, error.pointer, error.message)), ""
+            continue
+        for place, (pointer, value) in enumerate(inner):
+            yield Row(row.index, row.line, row.offset, value, () if place else row.notes), pointer
 
 
 def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
@@ -118,23 +139,27 @@ def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
         return RowError("JS001", str(error).partition("\n")[0])
 
 
-def _read_row(read: BlockRead, block: Block, row: Row, adapter: Adapter, header: Header | None, source: Source) -> None:
-    """One row: a record with its findings, or a rejected row."""
+def _read_row(
+    read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, header: Header | None, source: Source
+) -> None:
+    """One row: a record with its findings, or a rejected row. `inside` is its pointer in a nested file's element."""
     columns = source.columns
     try:
         reading = adapter.read(renamed(row.value, columns, adapter) if columns else row.value, header)
     except RowError as error:
-        _reject(read, block, _finding(block, row, (error.code, error.pointer, error.message)))
+        _reject(read, block, _finding(block, row, (error.code, inside + error.pointer, error.message)))
         return
     except ValidationError as error:
-        _reject(read, block, _finding(block, row, _invalid(error)))
+        _reject(read, block, _finding(block, row, _invalid(error), inside))
         return
     record = reading.record
     if read.described:
         record = _with_metadata(record, row.value, source, header)
     texts = record.texts()
-    if problems := [*row.notes, *reading.notes, *check(record, texts)]:
-        found = [_finding(block, row, problem) for problem in problems]
+    problems = [*reading.notes, *check(record, texts)]
+    if problems or row.notes:
+        found = [_finding(block, row, problem) for problem in row.notes]
+        found += [_finding(block, row, problem, inside) for problem in problems]
         read.findings += found
         decisive = next((finding for finding in found if finding.severity == "error"), None)
         if decisive is not None:
@@ -151,9 +176,9 @@ def _invalid(error: ValidationError) -> tuple[str, str, str]:
     return "SC002", "".join(f"/{part}" for part in first["loc"]), first["msg"]
 
 
-def _finding(block: Block, row: Row, problem: tuple[str, str, str]) -> Finding:
+def _finding(block: Block, row: Row, problem: tuple[str, str, str], inside: str = "") -> Finding:
     code, pointer, message = problem
-    return Finding(code, block.path, row.index, row.line, row.offset, pointer, message)
+    return Finding(code, block.path, row.index, row.line, row.offset, inside + pointer, message)
 
 
 def _reject(read: BlockRead, block: Block, finding: Finding) -> None:

@@ -1,0 +1,5 @@
+"""`python -m didact`: the command, for `torchrun -m didact` and wherever the script is not on the path."""
+
+from didact.cli import main
+
+main()

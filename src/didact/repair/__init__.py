@@ -1,0 +1,1 @@
+"""Repair: copies files with what can be corrected safely, and writes down every change."""
