@@ -112,7 +112,7 @@ def test_warnings_and_cleaning_are_told(tmp_path: Path) -> None:
     recipe = {"name": "c", "store": str(tmp_path / "s"), "sources": {"a": {"path": str(tmp_path / "a.json")}}}
     version = build(recipe | {"clean": {"pii": {"email": "mask"}}, "split": {"validation": 0, "test": 0}}, workers=1)
     life = version.explain("a.json#0")[0]
-    assert [found["code"] for found in life.findings] == ["CO003"] and life.key == "x-1"
+    assert [found["code"] for found in life.findings] == ["CO003", "CO012", "CO012"] and life.key == "x-1"
     assert life.cleaned == [
         {"field": "definition", "rules": ["entities", "pii.email"], "before": None, "after": "Ask [EMAIL] & wait."},
         {"field": "outputs/0", "rules": ["entities"], "before": "Fish &amp; chips", "after": "Fish & chips"},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
     header = _header(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
-    for row, inside in _unfolded(rows(block, row_limit), adapter, block):
+    found = rows(block, row_limit)
+    for row, inside in zip(found, repeat("")) if adapter.unfold is None else _unfolded(found, adapter.unfold, block):
         read.rows += 1
         if isinstance(row, Finding):
             _reject(read, block, row)
@@ -105,22 +107,25 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
     return read
 
 
-def _unfolded(found: Iterator[Row | Finding], adapter: Adapter, block: Block) -> Iterator[tuple[Row | Finding, str]]:
-    """The rows of a block and, for a nested file, the rows inside each of its elements with their JSON pointers."""
+_DESCRIBING = ("system", "license", "language", "task", "split", "group")
+"""Settings of a source that say something about all its records."""
+
+
+def _unfolded(
+    found: Iterator[Row | Finding], unfold: Callable[[Any], list[tuple[str, Any]]], block: Block
+) -> Iterator[tuple[Row | Finding, str]]:
+    """The rows inside each element of a nested file, with their JSON pointers; the first has the element's notes."""
     for row in found:
-        if adapter.unfold is None or isinstance(row, Finding):
+        if isinstance(row, Finding):
             yield row, ""
             continue
         try:
-            inner = adapter.unfold(row.value)
+            inner = unfold(row.value)
         except RowError as error:
             yield _finding(block, row, (error.code, error.pointer, error.message)), ""
             continue
-        yield from ((replace(row, value=value), pointer) for pointer, value in inner)
-
-
-_DESCRIBING = ("system", "license", "language", "task", "split", "group")
-"""Settings of a source that say something about all its records."""
+        for place, (pointer, value) in enumerate(inner):
+            yield Row(row.index, row.line, row.offset, value, () if place else row.notes), pointer
 
 
 def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
@@ -152,8 +157,10 @@ def _read_row(
     if read.described:
         record = _with_metadata(record, row.value, source, header)
     texts = record.texts()
-    if problems := [*row.notes, *reading.notes, *check(record, texts)]:
-        found = [_finding(block, row, problem, inside) for problem in problems]
+    problems = [*reading.notes, *check(record, texts)]
+    if problems or row.notes:
+        found = [_finding(block, row, problem) for problem in row.notes]
+        found += [_finding(block, row, problem, inside) for problem in problems]
         read.findings += found
         decisive = next((finding for finding in found if finding.severity == "error"), None)
         if decisive is not None:

@@ -126,7 +126,7 @@ class _Tally:
         file.valid += verdict.valid
         file.rejected += verdict.rejected
         file.findings.update(verdict.findings)
-        self.rows += len(task.block)
+        self.rows += verdict.valid + verdict.rejected
         self._stored[task.number] = max(self._stored[task.number], task.block.stored)
         for place, finding in enumerate(verdict.located):
             self._locate(task.number, (finding.line, finding.offset, task.order, place), finding)
