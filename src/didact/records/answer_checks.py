@@ -57,7 +57,7 @@ _OPEN_WORDS = frozenset({
 _NOT_PROSE = frozenset("{}=<>|#`\\_")
 
 _LOOP_REACH = 600
-"""Characters at the end in which the unit of a loop is looked for."""
+"""Longest unit of a loop that is looked for."""
 _LOOP_NEEDLE = 24
 _LOOP_LEAST = 120
 _LOOP_ROUNDS = 5
@@ -97,7 +97,7 @@ def answer_problems(texts: Sequence[Text], searches: Sequence[Search]) -> list[P
     asked: list[str] = []
     for field, role, text in texts:
         if role == "assistant":
-            if field.startswith("candidates/") and not field.startswith("candidates/0/"):
+            if field[0] == "c" and field.startswith("candidates/") and not field.startswith("candidates/0/"):
                 continue
             answer = text.strip()
             if (size := len(answer)) >= _ECHO_LEAST_WIDE and (problem := _shape(answer, size, asked)):
@@ -105,7 +105,7 @@ def answer_problems(texts: Sequence[Text], searches: Sequence[Search]) -> list[P
             for code, search in searches:
                 if said := search(text):
                     found.append((code, f"/{field}", said))
-        elif role == "user" and not field.startswith("choices/"):
+        elif role == "user" and not (field[0] == "c" and field.startswith("choices/")):
             asked.append(text.strip())
     return found
 
@@ -128,7 +128,8 @@ def _loop(answer: str, size: int) -> int:
 
     A unit without a letter is a line of a table or a drawing.
     """
-    before = answer.rfind(answer[-_LOOP_NEEDLE:], max(size - _LOOP_REACH, 0), size - 1)
+    reach = min(size // _LOOP_ROUNDS, _LOOP_REACH) + _LOOP_NEEDLE
+    before = answer.rfind(answer[-_LOOP_NEEDLE:], max(size - reach, 0), size - 1)
     if before < 0:
         return 0
     period = size - _LOOP_NEEDLE - before
