@@ -21,6 +21,8 @@ from didact.records import Header, Record
 _ABOUT = {"id", "source", "origin", "header", "license", "group", "final_answer"}
 """Fields that say nothing of their own: derived from the content, or about where the record came from."""
 
+_MISSING = object()
+
 _CARRIED = ("license", "language", "split", "task", "tags")
 """Common fields that a row of another format keeps under their own names."""
 
@@ -219,5 +221,5 @@ def _origin_losses(record: Record, back: Record) -> Iterator[Loss]:
         return
     kept = back.origin.extra if back.origin else {}
     for key, value in record.origin.extra.items():
-        if kept.get(key) != value and getattr(back, key, None) != value:
+        if kept.get(key, _MISSING) != value and getattr(back, key, _MISSING) != value:
             yield Loss(f"/origin/extra{pointer(key)}", "the format uses this key for something else, or cannot hold it")
