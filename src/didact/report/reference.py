@@ -34,6 +34,7 @@ _BOUNDS = {
 }
 _AREAS = {
     "IO": "Files",
+    "WB": "Web pages and archives",
     "JS": "JSON",
     "CS": "CSV and TSV",
     "SC": "Fields of a row",

@@ -7,6 +7,7 @@ import glob
 import io
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ from typing import Any, BinaryIO, Protocol
 import zstandard
 
 from didact.errors import InputMissing
+
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_GZIP = re.compile(re.escape(_GZIP_MAGIC))
+_SEARCHED = 1 << 20
+"""Bytes in which the next member is looked for at a time."""
 
 _PIECE = 4096
 """Compressed bytes decoded at a time: zstd can grow them 32,768-fold, so a hostile file costs at most 128 MiB."""
@@ -61,6 +67,7 @@ class ByteStream:
     def __init__(self, raw: BinaryIO) -> None:
         self.damage: str | None = None
         self._raw = raw
+        self._member = 0
         self._pending = raw.read(_PIECE)
         self._decoder = _decoder_for(self._pending)
         self._decoded = bytearray()
@@ -104,12 +111,45 @@ class ByteStream:
             rest = more
         rest = rest.lstrip(b"\0")
         rest += self._raw.read(8) if 0 < len(rest) < 8 else b""
+        self._member = self._raw.tell() - len(rest)
         self._pending, self._decoder = rest, _decoder_for(rest)
         if rest and self._decoder is None:
             self._stop("bytes that are no compressed stream follow the last one")
 
     def _stop(self, damage: str) -> None:
         self.damage, self._decoder = damage, None
+
+    def resume(self, start: bytes) -> bool:
+        """After damage, go on at the next gzip member whose content begins with `start`; whether there is one.
+
+        What was decoded of the damaged member stays lost. `damage` is left to the caller to clear.
+        """
+        self._raw.seek(self._member + 1)
+        self._decoded.clear()
+        window, place = b"", self._member + 1
+        while piece := self._raw.read(_SEARCHED):
+            window += piece
+            for found in _GZIP.finditer(window):
+                if self._begins_with(place + found.start(), start):
+                    return True
+            kept = min(len(window), len(_GZIP_MAGIC) - 1)
+            place += len(window) - kept
+            window = window[len(window) - kept :]
+            self._raw.seek(place + kept)
+        return False
+
+    def _begins_with(self, member: int, start: bytes) -> bool:
+        """Whether a member at a place of the file begins with some bytes; if so, it is read next."""
+        self._raw.seek(member)
+        head = self._raw.read(_PIECE)
+        try:
+            found = zlib.decompressobj(wbits=31).decompress(head, len(start))
+        except zlib.error:
+            return False
+        if found != start:
+            return False
+        self._member, self._pending, self._decoder = member, head, _decoder_for(head)
+        return True
 
 
 @contextmanager

@@ -16,10 +16,11 @@ from didact.formats.detect import SAMPLE_ROWS, named_or_detected, require_column
 from didact.formats.registry import get
 from didact.recipe.sources import Source
 from didact.sources.blocks import Block, SourceFile
-from didact.sources.containers import BOM, OBJECT_LIMIT, container_of, unread_kind
+from didact.sources.containers import BOM, OBJECT_LIMIT, container_of, is_binary
 from didact.sources.cutting import read_blocks
 from didact.sources.files import list_files, open_stream
 from didact.sources.rows import Row, rows
+from didact.sources.web import require_web
 
 _SAMPLE_BYTES = 1 << 18
 
@@ -51,9 +52,13 @@ def _planned(name: str, source: Source, path: Path, relative: str) -> SourceFile
     if file.container == "object" and (content := _whole_object(path)) is not None:
         adapter = named_or_detected(source.format, [content], where, source.columns, whole=True)
         return replace(file, format=adapter.name, container="object" if adapter.list_key else "json")
-    if source.format == "auto" and file.container == "text" and (kind := unread_kind(path)):
+    if file.container in ("html", "warc"):
+        require_web()
+        # Not sampled: what these hold is known, and extracting text takes time.
+        return replace(file, format="text" if source.format == "auto" else source.format)
+    if source.format == "auto" and file.container == "text" and is_binary(path):
         raise CallError(
-            f"{where}: looks like {kind}, which is not read; 'format: text' takes it as plain text all the same"
+            f"{where}: looks like binary data, which is not read; 'format: text' takes it as plain text all the same"
         )
     sample = list(islice(_sample(file), SAMPLE_ROWS))
     if not sample:
