@@ -16,7 +16,9 @@ from didact.report.progress import Listener, Silent
 from didact.sources.blocks import SourceFile
 from didact.sources.excerpts import with_excerpts
 from didact.sources.given import given_source
+from didact.sources.memory import ROWS, as_paths
 from didact.sources.read import plan_source, read_block, source_blocks
+from didact.sources.spool import Spool
 from didact.text.shown import spelt_path
 
 _BLOCK_BYTES = 4 << 20
@@ -79,28 +81,33 @@ def _located(finding: Finding) -> dict[str, Any]:
 
 
 def validate(
-    paths: str | Path | Sequence[str | Path],
+    given: Any,
     format: str = "auto",
     *,
+    query: str | None = None,
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
     max_findings: int = 2,
+    name: str = ROWS,
     tell: Listener | None = None,
 ) -> Report:
-    """Check every row of files, folders or globs, in bounded memory.
+    """Check every row of files, folders or globs, or of rows in memory; in bounded memory.
 
+    given, query, name: as for `read`.
     columns, limit, where: as for a recipe's source; rows that they leave out are not counted.
     max_findings: located findings kept per file and code; all are counted.
     Raises InputMissing for a path that is not there, CallError when a file's format cannot be told.
     """
     listener = tell if tell is not None else Silent()
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where)
-    files = plan_source("validate", source, Path.cwd())
-    listener.stage("validate")
-    report = Report([FileVerdict(file.relative, file.format) for file in files], root=_root(files))
-    with without_cycle_collector():
-        _check_all(report, files, source, max_findings, listener)
+    with Spool() as spool:
+        paths = as_paths(given, spool, name)
+        source = given_source(paths, format=format, query=query, columns=columns, limit=limit, where=where)
+        files = plan_source("validate", source, Path.cwd(), spool)
+        listener.stage("validate")
+        report = Report([FileVerdict(file.relative, file.format) for file in files], root=_root(files))
+        with without_cycle_collector():
+            _check_all(report, files, source, max_findings, listener)
     return report
 
 

@@ -13,6 +13,7 @@ from didact.canonical import content_hash
 from didact.recipe.load import Recipe
 from didact.sources.blocks import SourceFile
 from didact.sources.read import plan_source
+from didact.sources.spool import Spool
 
 ALGORITHMS = {
     "read": 1,
@@ -56,13 +57,15 @@ class Inputs:
         return sorted({file.format for file in self.files[source]})
 
 
-def resolve_inputs(recipe: Recipe, base: Path) -> Inputs:
-    """Find and hash every input file, sources by name and files by path.
+def resolve_inputs(recipe: Recipe, base: Path, spool: Spool | None = None) -> Inputs:
+    """Find and hash every input file, sources by name and files by path; the rows of queries are put into `spool`.
 
     Raises InputMissing for a path that is not there, CallError for a file whose format cannot be told.
     """
-    files = {name: plan_source(name, recipe.sources[name], base) for name in sorted(recipe.sources)}
-    digests = {name: [[file.relative, file.format, file.sha256] for file in own] for name, own in files.items()}
+    files = {name: plan_source(name, recipe.sources[name], base, spool) for name in sorted(recipe.sources)}
+    digests = {
+        name: [[file.relative, file.format, file.split, file.sha256] for file in own] for name, own in files.items()
+    }
     return Inputs(files, content_hash([digests, data_sections(recipe), ALGORITHMS, tables(), _own_file(recipe, base)]))
 
 

@@ -129,11 +129,11 @@ def _tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, F
         bounds = bounds_of(recipe.filters, name)
         measured = tuple(dict.fromkeys((*SIGNALS, *signals_of(bounds))))
         settings = [
-            source.model_dump(mode="json", exclude={"path"}),
+            source.model_dump(mode="json", exclude={"path", "query"}),
             recipe.clean.model_dump(mode="json"),
             _signed(recipe.dedup.minhash),
             measured,
-            [[file.relative, file.format, file.container] for file in files],
+            [[file.relative, file.format, file.container, file.split] for file in files],
             ALGORITHMS,
             tables(),
         ]

@@ -17,8 +17,8 @@ import numpy as np
 from didact.sources.blocks import Cursor, Cut, lines_at
 from didact.sources.files import ByteStream
 
-PAGE_LIMIT = 8 << 20
-"""Bytes of the longest page that is read, decoded: its tree takes about thirty times as much memory."""
+PAGE_LIMIT = 4 << 20
+"""Bytes of the longest page that is read, decoded: its tree takes up to eighty times as much memory."""
 
 HTML = frozenset({"text/html", "application/xhtml+xml"})
 MEMBER = b"WARC/"

@@ -42,6 +42,8 @@ class SourceFile:
     sha256: str = ""
     """Of the file's bytes as stored."""
     unit: Unit = "paragraphs"
+    split: str | None = None
+    """The split that its name or folder says it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Protocol
 import zstandard
 
 from didact.errors import InputMissing
+from didact.sources.saved import data_files
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _GZIP = re.compile(re.escape(_GZIP_MAGIC))
@@ -182,8 +183,9 @@ def bare_suffix(path: Path) -> str:
 def list_files(paths: Iterable[str], folder: Path) -> list[tuple[Path, str]]:
     """The files that paths stand for, each with its path relative to the source's root, in the order of those.
 
-    A folder stands for all files in and below it but hidden ones; a glob for the files it matches. Relative paths are
-    taken from `folder`. The root is the folder that all of them have in common. A file named twice is read once.
+    A folder stands for all files in and below it but hidden ones and those that `saved.data_files` leaves out; a glob
+    for the files it matches. Relative paths are taken from `folder`. The root is the folder that all of them have in
+    common. A file named twice is read once.
     Raises InputMissing when a path stands for nothing.
     """
     found: dict[Path, None] = {}
@@ -208,7 +210,9 @@ def _files_of(path: Path) -> tuple[Path, list[Path]]:
     if path.is_file():
         return path.parent, [path]
     if path.is_dir():
-        return path, [file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path))]
+        return path, data_files(
+            file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path))
+        )
     if not glob.has_magic(str(path)):
         return path, []
     fixed = _without_magic(path)

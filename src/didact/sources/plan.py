@@ -18,23 +18,26 @@ from didact.recipe.sources import Source
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.containers import BOM, OBJECT_LIMIT, container_of, is_binary
 from didact.sources.cutting import read_blocks
-from didact.sources.files import list_files, open_stream
+from didact.sources.files import open_stream
+from didact.sources.located import Located, locate
 from didact.sources.rows import Row, rows
+from didact.sources.spool import Spool
 from didact.sources.web import require_web
 
 _SAMPLE_BYTES = 1 << 18
 
 
-def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
+def plan_source(name: str, source: Source, folder: Path, spool: Spool | None = None) -> list[SourceFile]:
     """The files of a source in reading order, each with its container, format and digest.
 
-    Paths are relative to `folder`. A file without a readable row takes the format of the others.
+    Paths are relative to `folder`. A file without a readable row takes the format of the others. The rows of a query
+    are written into `spool`, which must last until they are read.
     Raises InputMissing when there is no such file, CallError when a format is unknown, ambiguous or cannot read the
     file.
     """
     if source.format != "auto":
         require_columns(get(source.format), source.columns, name)
-    found = [_planned(name, source, path, relative) for path, relative in list_files(source.paths(), folder)]
+    found = [_planned(name, source, place) for place in locate(name, source, folder, spool)]
     known = next((file.format for file in found if file.format), "text")
     files = [file if file.format else replace(file, format=known) for file in found]
     for file in files:
@@ -45,9 +48,10 @@ def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
     return [replace(file, sha256=sha256_file(file.path)) for file in files]
 
 
-def _planned(name: str, source: Source, path: Path, relative: str) -> SourceFile:
+def _planned(name: str, source: Source, place: Located) -> SourceFile:
     """A file with its container and format; the format is empty when there is no row to tell it by."""
-    file = SourceFile(name, path, relative, container_of(path), source.format, unit=source.unit)
+    path, relative, split = place
+    file = SourceFile(name, path, relative, container_of(path), source.format, unit=source.unit, split=split)
     where = f"{name}: '{relative}'"
     if file.container == "object" and (content := _whole_object(path)) is not None:
         adapter = named_or_detected(source.format, [content], where, source.columns, whole=True)
