@@ -9,6 +9,7 @@ from typing import Any
 import datasets
 import pyarrow.parquet as pq
 import pytest
+from tiny_sources import source
 
 import didact
 from didact.errors import CallError
@@ -17,7 +18,6 @@ from didact.records.findings import Finding
 from didact.sources import hub
 from didact.sources.files import list_files
 from didact.sources.plan import plan_source
-from tests.tiny_sources import source
 
 ALPACA = [{"instruction": f"do {i}", "input": "", "output": f"done {i}"} for i in range(50)]
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"city": "Ulm"}}}

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from web_archives import in_members, page, record, response
 
 import didact
 from didact.errors import CallError, RowError
@@ -21,7 +22,6 @@ from didact.sources import web
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.cutting import read_blocks
 from didact.sources.rows import Row, rows
-from tests.web_archives import in_members, page, record, response
 
 pytest.importorskip("resiliparse", reason="needs didact[web]")
 

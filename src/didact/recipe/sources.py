@@ -103,10 +103,11 @@ class Source(Settings):
 
     @model_validator(mode="after")
     def _queries_a_database(self) -> Self:
-        is_url = isinstance(self.path, str) and re.match(r"[a-z][a-z0-9_+]*://", self.path, re.IGNORECASE) is not None
-        if self.query is not None and (not is_url or str(self.path).startswith("hf://")):
+        paths = self.paths()
+        is_url = len(paths) == 1 and re.match(r"(?!hf:)[a-z][a-z0-9_+]*://", paths[0], re.IGNORECASE) is not None
+        if self.query is not None and not is_url:
             raise ValueError("query needs the URL of one database as its path, such as sqlite:///answers.db")
-        if self.query is None and any(_DATABASE.match(path) for path in self.paths()):
+        if self.query is None and any(_DATABASE.match(path) for path in paths):
             raise ValueError("path is a database; say with 'query' which rows to read")
         return self
 
