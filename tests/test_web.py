@@ -18,6 +18,7 @@ import didact
 from didact.errors import CallError, RowError
 from didact.records import PlainText
 from didact.records.findings import Finding
+from didact.repair.files import repair
 from didact.sources import web
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.cutting import read_blocks
@@ -311,6 +312,14 @@ def test_hostile_pages_cost_a_row_and_little_time(hostile: bytes) -> None:
     with pytest.raises(RowError, match=r"^WB001"):
         web.page_row(hostile)
     assert time.process_time() - begun < 10
+
+
+def test_pages_are_never_repaired(tmp_path: Path) -> None:
+    """A page's text is not its bytes, so `--fix` refuses pages and archives instead of writing something else."""
+    (tmp_path / "x.html").write_bytes(page("x"))
+    with pytest.raises(CallError, match="html files are not repaired"):
+        repair(tmp_path / "x.html", tmp_path / "y.html")
+    assert not (tmp_path / "y.html").exists()
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
