@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FETCHED = 1000
 """Rows that are asked of the database at a time."""
-_SORTED_BYTES = 64 << 20
+_SORTED_BYTES = 16 << 20
 """Rows that are sorted in memory; more are sorted in pieces of this size and merged."""
 
 _NOT_CODE = re.compile(
