@@ -142,11 +142,11 @@ def _tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, F
         measured = tuple(dict.fromkeys((*SIGNALS, *signals_of(bounds))))
         plugins = tuple(plugin for signal in measured if (plugin := lookup(signal).plugin) is not None)
         settings = [
-            source.model_dump(mode="json", exclude={"path", "format"}),
+            source.model_dump(mode="json", exclude={"path", "query", "format"}),
             recipe.clean.model_dump(mode="json"),
             _signed(recipe.dedup.minhash),
             [[signal, _content_of(lookup(signal).plugin)] for signal in measured],
-            [[file.relative, file.format, file.container, _content_of(file.plugin)] for file in files],
+            [[file.relative, file.format, file.container, file.split, _content_of(file.plugin)] for file in files],
             ALGORITHMS,
             tables(),
         ]
