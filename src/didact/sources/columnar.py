@@ -72,6 +72,12 @@ def _batches(mapped: pa.NativeFile) -> Iterator[pa.RecordBatch]:
 
 def columnar_rows(block: Block) -> Iterator[dict[str, Any]]:
     """The rows of a block, in order. Raises pyarrow.ArrowException or OSError when the file cannot be decoded."""
+    for batch in columnar_batches(block):
+        yield from as_json(batch)
+
+
+def columnar_batches(block: Block) -> Iterator[pa.RecordBatch]:
+    """The rows of a block as record batches, in order. Raises as `columnar_rows` does."""
     if not len(block):
         return
     first, last = int(block.starts[0]), int(block.starts[-1]) + 1
@@ -81,8 +87,7 @@ def columnar_rows(block: Block) -> Iterator[dict[str, Any]]:
         if before >= last:
             return
         if before + batch.num_rows > first:
-            part = batch.slice(max(0, first - before), min(batch.num_rows, last - before) - max(0, first - before))
-            yield from _as_json(part)
+            yield batch.slice(max(0, first - before), min(batch.num_rows, last - before) - max(0, first - before))
         before += batch.num_rows
 
 
@@ -99,7 +104,7 @@ def _arrow_batch(block: Block) -> Iterator[pa.RecordBatch]:
                 return
 
 
-def _as_json(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def as_json(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """Rows as JSON has them: times and decimals by their spelling, bytes in base 64, not-a-number as null."""
     convert = _identity if all(_is_plain(kind) for kind in batch.schema.types) else _through_json
     yield from map(convert, batch.to_pylist())
