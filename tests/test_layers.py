@@ -24,7 +24,7 @@ ORDER = tuple(
     engine
     store
     report
-    build validate repair
+    build validate repair convert
     model
     evaluate serve
     run

@@ -155,7 +155,13 @@ def losses(adapter: Adapter, record: Record, row: Any, header: Header | None, wr
     mine = record.model_dump(exclude=_ABOUT - {"license"} | {"kind"}, exclude_defaults=True)
     theirs = same_kind.model_dump(exclude=_ABOUT - {"license"})
     kept = back.origin.extra if back.origin else {}
-    found = [Loss(place, why) for place, why in _differences(mine, theirs, "") if not _carried(place, mine, kept)]
+    if written is not None and mine.get("definition") in written.definition and not theirs.get("definition"):
+        theirs["definition"] = mine["definition"]
+    found = [
+        Loss(place, _explained(mine_there, why, theirs))
+        for place, why, mine_there in _differences(mine, theirs, "")
+        if not _carried(place, mine, kept)
+    ]
     return [*found, *_header_losses(header, written, theirs, kept), *_origin_losses(record, back)]
 
 
@@ -164,8 +170,22 @@ def _carried(place: str, mine: dict[str, Any], kept: dict[str, Any]) -> bool:
     return name in _CARRIED and kept.get(name) == mine[name]
 
 
-def _differences(mine: Any, theirs: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Pointers at which the one has something that the other has not."""
+def _explained(value: Any, why: str, theirs: dict[str, Any]) -> str:
+    """Why a value is lost; a text that went into another one is told apart from one that went nowhere."""
+    joined = isinstance(value, str) and value and any(value in text for text in _all_texts(theirs))
+    return "is joined with other text and cannot be told apart again" if joined else why
+
+
+def _all_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _all_texts(inner)
+
+
+def _differences(mine: Any, theirs: Any, where: str) -> Iterator[tuple[str, str, Any]]:
+    """Pointers at which the one has something that the other has not, why, and what it is."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key, value in mine.items():
             yield from _differences(value, theirs.get(key), where + pointer(key))
@@ -174,9 +194,9 @@ def _differences(mine: Any, theirs: Any, where: str) -> Iterator[tuple[str, str]
             if i < len(theirs):
                 yield from _differences(value, theirs[i], f"{where}/{i}")
             else:
-                yield f"{where}/{i}", "has no place"
+                yield f"{where}/{i}", "has no place", value
     elif mine != theirs:
-        yield where, "has no place" if theirs in (None, "", []) else "reads as something else"
+        yield where, "has no place" if theirs in (None, "", []) else "reads as something else", mine
 
 
 def _header_losses(
@@ -204,4 +224,25 @@ def _origin_losses(record: Record, back: Record) -> Iterator[Loss]:
     kept = back.origin.extra if back.origin else {}
     for key, value in record.origin.extra.items():
         if kept.get(key) != value and getattr(back, key, None) != value:
-            yield Loss(f"/origin/extra{pointer(key)}", "the format uses this key for something else, or cannot hold it")
+            yield Loss(
+                f"/{key}" if "/" in key else pointer(key),
+                "the format uses this key for something else, or cannot hold it",
+            )
+
+
+def convert_record(
+    adapter: Adapter,
+    record: Record,
+    header: Header | None,
+    target: Header | None,
+    written: Header | None,
+    row: Any = None,
+) -> tuple[Any, list[Loss]]:
+    """A record as a new row of a format, and what the row does not hold.
+
+    `header` belongs to the record; `target` is what its new file is to say once, `written` that as it is read back.
+    `row` is the author's row, when it is of this format.
+    Raises NoPlace when the format has nothing like the record.
+    """
+    new = write_row(adapter, record, target, row)
+    return new, losses(adapter, record, new, header, written)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from didact.errors import NoPlace
+from didact.errors import DataError, NoPlace
 from didact.formats.fields import pointer
 from didact.formats.json_edit import same_json
 from didact.sources.blocks import Block, Cursor, SourceFile
@@ -25,13 +25,20 @@ Write = Callable[[pa.RecordBatch], None]
 def rewrite_columnar(file: SourceFile, target: Path, changes: Changes, block_bytes: int) -> None:
     """Write a file again under `target`, in stretches of about `block_bytes` bytes.
 
-    Raises NoPlace when a column cannot hold a row's new value, pyarrow.ArrowException when the file is damaged.
+    Raises NoPlace when a column cannot hold a row's new value, DataError when the file is damaged.
     """
+    try:
+        _rewrite(file, target, changes, block_bytes)
+    except pa.ArrowException as error:
+        raise DataError(f"{file.relative}: cannot be written again: {str(error).partition(chr(10))[0]}") from error
+
+
+def _rewrite(file: SourceFile, target: Path, changes: Changes, block_bytes: int) -> None:
     cut = cut_parquet if file.container == "parquet" else cut_arrow
     with (_parquet_copy if file.container == "parquet" else _arrow_copy)(file.path, target) as write:
         for block in cut(Cursor(file), block_bytes):
             if not isinstance(block, Block):
-                raise pa.ArrowInvalid(block.message)
+                raise DataError(str(block))
             changed = dict(changes(block))
             done = 0
             for batch in columnar_batches(block):

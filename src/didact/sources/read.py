@@ -73,11 +73,13 @@ def source_blocks(
             yield file, found
 
 
-def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
-    """Read the rows of a block as records, check them, and account for each."""
+def read_block(
+    block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT, *, keep_rows: bool = False
+) -> BlockRead:
+    """Read the rows of a block as records, check them, and account for each. `keep_rows`: see `read`."""
     adapter = get(file.format)
     read = BlockRead()
-    header = _header(block, adapter)
+    header = header_of(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
     for row, inside in _unfolded(rows(block, row_limit), adapter, block):
@@ -94,7 +96,20 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
             )
         else:
             _read_row(read, block, row, inside, adapter, header, source)
+            if keep_rows:
+                _keep_row(read, block, row, inside, adapter, source)
     return read
+
+
+def _keep_row(read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, source: Source) -> None:
+    """Put the row into the record that was just made of it, as its author spelt it where it is JSON."""
+    record = read.records[-1] if read.records else None
+    if record is None or record.origin is None or read.places[-1].index != row.index or record.origin.row is not None:
+        return
+    own = renamed(row.value, source.columns, adapter)
+    as_written = block.container in ("jsonl", "json", "object") and not inside and own is row.value
+    raw = block.row(row.index - block.first) if as_written else orjson.dumps(own)
+    record.origin.row = raw.decode("utf-8")
 
 
 def _unfolded(found: Iterator[Row | Finding], adapter: Adapter, block: Block) -> Iterator[tuple[Row | Finding, str]]:
@@ -111,7 +126,7 @@ def _unfolded(found: Iterator[Row | Finding], adapter: Adapter, block: Block) ->
         yield from ((Row(row.index, row.line, row.offset, value), pointer) for pointer, value in inner)
 
 
-def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
+def header_of(block: Block, adapter: Adapter) -> Header | RowError | None:
     """What the block's file says once, or why it cannot be read."""
     if adapter.header is None or not block.head or block.container != "object":
         return None
@@ -133,7 +148,7 @@ def _read_row(
         _reject(read, block, _finding(block, row, (error.code, inside + error.pointer, error.message)))
         return
     except ValidationError as error:
-        _reject(read, block, _finding(block, row, _invalid(error), inside))
+        _reject(read, block, _finding(block, row, model_problem(error), inside))
         return
     record = _with_metadata(reading.record, row.value, source, header)
     texts = record.texts()
@@ -149,7 +164,7 @@ def _read_row(
     read.places.append(Place(block.path, row.index, row.line, row.offset))
 
 
-def _invalid(error: ValidationError) -> tuple[str, str, str]:
+def model_problem(error: ValidationError) -> tuple[str, str, str]:
     """What a record's model refuses, as a problem of the row."""
     first = error.errors(include_url=False, include_input=False)[0]
     return "SC002", "".join(f"/{part}" for part in first["loc"]), first["msg"]
@@ -224,18 +239,21 @@ def read(
     where: dict[str, Any] | None = None,
     unit: Unit = "paragraphs",
     findings: list[Finding] | None = None,
+    keep_rows: bool = False,
 ) -> Iterator[Record]:
     """Records of files, folders or globs, one after the other.
 
     A list given as `findings` receives every finding, and rejected rows are passed over. Without one, the first
-    rejected row raises DataError: no row disappears unseen. Raises InputMissing or CallError as `plan_source` does.
+    rejected row raises DataError: no row disappears unseen. `keep_rows` puts each row's JSON text into its record's
+    origin, so that `convert` writes an edited record with its author's order of keys and spelling of numbers.
+    Raises InputMissing or CallError as `plan_source` does.
     """
     source = given_source(paths, format=format, columns=columns, limit=limit, where=where, unit=unit)
     for file, found in source_blocks(plan_source("read", source, Path.cwd()), source):
         if isinstance(found, Finding):
             _report([found], findings)
             continue
-        block = read_block(found, file, source)
+        block = read_block(found, file, source, keep_rows=keep_rows)
         _report(block.findings, findings)
         yield from block.records
 

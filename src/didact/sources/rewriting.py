@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from didact.errors import NoPlace
 from didact.formats.fields import kind_of, pointer
-from didact.formats.json_edit import edited
+from didact.formats.json_edit import edited, spelled
 from didact.records.findings import Finding
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.cells import edited_cells
@@ -33,6 +33,12 @@ class Replacement(NamedTuple):
     start: int
     end: int
     content: bytes
+
+
+class Several(NamedTuple):
+    """Elements of a JSON file that take the place of one."""
+
+    values: list[Any]
 
 
 Mend = Callable[[Finding], Iterable[Replacement]]
@@ -123,7 +129,9 @@ def row_as(block: Block, place: int, value: Any) -> bytes:
     if block.container == "text":
         return _unit(value)
     if block.container not in DELIMITERS:
-        return edited(raw, value)
+        first, *others = value.values if isinstance(value, Several) else [value]
+        between = b"\n" if block.container == "jsonl" else b", "
+        return between.join([edited(raw, first), *(spelled(other).encode() for other in others)])
     delimiter = DELIMITERS[block.container]
     names = column_names(block.head, delimiter, block.quoted, ROW_LIMIT)
     return edited_cells(raw, names, _texts(value, names), delimiter, block.quoted)
