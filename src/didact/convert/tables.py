@@ -65,8 +65,9 @@ class Spool:
     def __iter__(self) -> Iterator[Spooled]:
         with self.path.open("rb") as lines:
             for line in lines:
-                place, _, text = line.partition(b"\t")
-                yield Spooled(*orjson.loads(place), orjson.loads(text))
+                head, _, text = line.partition(b"\t")
+                place, losing = orjson.loads(head)
+                yield Spooled(place, losing, orjson.loads(text))
 
 
 @contextmanager
