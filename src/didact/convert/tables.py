@@ -90,7 +90,10 @@ def write_table(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger: Le
             cells, lost = _cells(row, columns)
             held = dict(zip(columns, cells, strict=True))
             lost += _differences(adapter, row, held, "a table holds nothing but texts", lost)
-            ledger.lost(place, lost, again=losing)
+            unreadable = any(not loss.pointer for loss in lost)
+            ledger.lost(place, lost, again=losing, left_out=unreadable)
+            if unreadable:
+                continue
             out.write(_line(cells, delimiter))
 
 
@@ -138,10 +141,12 @@ def write_columnar(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger:
         with column_writer(path, kind) as (schema, write):
             for some in _groups(spool):
                 batch = batch_of([spooled.row for spooled in some], schema)
-                write(batch)
+                readable = []
                 for spooled, held in zip(some, batch.to_pylist(), strict=True):
                     lost = _lost_in_columns(adapter, spooled.row, held)
-                    ledger.lost(spooled.place, lost, again=spooled.losing)
+                    readable.append(all(loss.pointer for loss in lost))
+                    ledger.lost(spooled.place, lost, again=spooled.losing, left_out=not readable[-1])
+                write(batch if all(readable) else batch.filter(readable))
 
 
 def _groups(spool: Spool) -> Iterator[list[Spooled]]:

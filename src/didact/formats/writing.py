@@ -6,6 +6,7 @@ Loss is never declared by hand: the new row is read again, recast to the record'
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,13 +17,16 @@ from didact.formats.draft import Draft
 from didact.formats.fields import AUTHOR_KEYS, pointer
 from didact.formats.recast import recast
 from didact.formats.registry import Adapter
-from didact.records import Header, Record
+from didact.records import Header, Record, Task
 
 _ABOUT = {"id", "source", "origin", "header", "license", "group", "final_answer"}
 """Fields that say nothing of their own: derived from the content, or about where the record came from."""
 
 _CARRIED = ("license", "language", "split", "task", "tags")
 """Common fields that a row of another format keeps under their own names."""
+
+
+_IN_A_LIST = re.compile(r"/\d+(/|$)")
 
 
 class Loss(NamedTuple):
@@ -62,12 +66,20 @@ def _new_row(adapter: Adapter, record: Record, header: Header | None) -> Any:
         return draft.row
     if origin is not None and origin.format == adapter.name:
         return _as_spelt(adapter, draft.row, record)
-    back = adapter.read(draft.row, header).record
+    back = _read_back(adapter, draft.row, header)
     carried = {name: getattr(record, name) for name in _CARRIED if getattr(record, name) != getattr(back, name)}
     stated = {key: value for key, value in carried.items() if value not in (None, [])}
     for key, value in (_unknown(record, draft.row) | stated).items():
         draft.row.setdefault(key, value)
     return draft.row
+
+
+def _read_back(adapter: Adapter, row: Any, header: Header | None) -> Record:
+    """A new row as a record. Raises NoPlace when it is none, such as a question without its answer."""
+    try:
+        return adapter.read(row, header).record
+    except (RowError, ValidationError) as error:
+        raise NoPlace(f"the new row cannot be read again: {str(error).partition(chr(10))[0]}") from error
 
 
 def _unknown(record: Record, row: dict[str, Any]) -> dict[str, Any]:
@@ -145,10 +157,7 @@ def losses(adapter: Adapter, record: Record, row: Any, header: Header | None, wr
     `header` belongs to the record, `written` to the file the row stands in.
     """
     try:
-        back = adapter.read(row, written).record
-    except (RowError, ValidationError) as error:
-        return [Loss("", f"the row cannot be read again: {str(error).partition(chr(10))[0]}")]
-    try:
+        back = _read_back(adapter, row, written)
         same_kind = recast(back, record.kind, written)
     except NoPlace as error:
         return [Loss("", str(error))]
@@ -162,7 +171,18 @@ def losses(adapter: Adapter, record: Record, row: Any, header: Header | None, wr
         for place, why, mine_there in _differences(mine, theirs, "")
         if not _carried(place, mine, kept)
     ]
-    return [*found, *_header_losses(header, written, theirs, kept), *_origin_losses(record, back)]
+    told = {loss.pointer for loss in found}
+    added = [loss for loss in _added(record, same_kind, header) if loss.pointer not in told]
+    return [*found, *added, *_header_losses(header, written, theirs, kept), *_origin_losses(record, back)]
+
+
+def _added(record: Record, back: Record, header: Header | None) -> Iterator[Loss]:
+    """Texts that the row reads with where the record has none: they come from another of its fields."""
+    mine = {text.text for text in record.texts()}
+    said = header.definition if header is not None else ()
+    for text in back.texts():
+        if text.text and text.text not in mine and not any(text.text in one or one in text.text for one in said):
+            yield Loss(f"/{text.field}", "reads as something else")
 
 
 def _carried(place: str, mine: dict[str, Any], kept: dict[str, Any]) -> bool:
@@ -217,6 +237,13 @@ def _header_losses(
             yield Loss(f"/header/{name}", "said once for the whole file, which this format cannot")
 
 
+def row_pointer(key: str) -> str:
+    """The JSON pointer of a key in a record's `origin`, which holds names of keys and, for what lies inside lists,
+    pointers without their first slash.
+    """
+    return f"/{key}" if _IN_A_LIST.search(key) else pointer(key)
+
+
 def _origin_losses(record: Record, back: Record) -> Iterator[Loss]:
     """Keys of the author's row that the new row does not carry."""
     if record.origin is None:
@@ -225,7 +252,7 @@ def _origin_losses(record: Record, back: Record) -> Iterator[Loss]:
     for key, value in record.origin.extra.items():
         if kept.get(key) != value and getattr(back, key, None) != value:
             yield Loss(
-                f"/{key}" if "/" in key else pointer(key),
+                row_pointer(key),
                 "the format uses this key for something else, or cannot hold it",
             )
 
@@ -244,5 +271,8 @@ def convert_record(
     `row` is the author's row, when it is of this format.
     Raises NoPlace when the format has nothing like the record.
     """
-    new = write_row(adapter, record, target, row)
+    own = record
+    if target is not None and isinstance(record, Task) and record.definition in target.definition:
+        own = record.model_copy(update={"definition": None})
+    new = write_row(adapter, own, target, row)
     return new, losses(adapter, record, new, header, written)
