@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import ValidationError
 
 from didact.convert.items import Element, Item, elements
 from didact.convert.losses import Conversion, Ledger
@@ -24,7 +23,7 @@ from didact.engine.local import without_cycle_collector
 from didact.errors import CallError, WouldLose
 from didact.formats.registry import Adapter, get
 from didact.formats.writing import Loss
-from didact.recipe.sources import Source, Unit
+from didact.recipe.sources import Unit
 from didact.records import Header
 from didact.records.findings import CODES, Finding
 from didact.report.progress import Listener, Silent
@@ -32,6 +31,7 @@ from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.containers import Container
 from didact.sources.cutting import read_blocks
 from didact.sources.files import SUFFIXES, bare_suffix
+from didact.sources.given import given_source
 from didact.sources.plan import plan_source
 from didact.sources.read import header_of
 from didact.sources.rewriting import rewrite
@@ -130,10 +130,7 @@ def _convert_files(
     job: _Job, given: Any, out: str | Path | None, format: str, unit: Unit, allow_loss: bool, overwrite: bool
 ) -> None:
     paths = [str(path) for path in ([given] if isinstance(given, str | Path) else given)]
-    try:
-        source = Source(path=paths, format=format, columns=dict(job.columns), unit=unit)
-    except ValidationError as error:
-        raise CallError("; ".join(f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())) from error
+    source = given_source(paths, format=format, columns=dict(job.columns), unit=unit)
     files = plan_source("convert", source, Path.cwd())
     if out is None:
         for file in files:

@@ -26,6 +26,7 @@ _CARRIED = ("license", "language", "split", "task", "tags")
 """Common fields that a row of another format keeps under their own names."""
 
 
+_ONCE = "said once for the whole file; rows of this format have no place for it"
 _IN_A_LIST = re.compile(r"/\d+(/|$)")
 
 
@@ -192,7 +193,11 @@ def _carried(place: str, mine: dict[str, Any], kept: dict[str, Any]) -> bool:
 
 def _explained(value: Any, why: str, theirs: dict[str, Any]) -> str:
     """Why a value is lost; a text that went into another one is told apart from one that went nowhere."""
-    joined = isinstance(value, str) and value and any(value in text for text in _all_texts(theirs))
+    joined = (
+        isinstance(value, str)
+        and value
+        and any(f"{value}\n" in f"{text}\n" and text != value for text in _all_texts(theirs))
+    )
     return "is joined with other text and cannot be told apart again" if joined else why
 
 
@@ -229,12 +234,15 @@ def _header_losses(
     for name, value in header.model_dump(exclude_defaults=True, exclude={"id"}).items():
         if name == "definition" and len(value) == 1 and value[0] in (theirs.get("definition") or ""):
             continue
-        if name in ("task", "canary") and kept.get(name) == value:
+        if name in ("task", "canary") and value in (kept.get(name), theirs.get(name)):
             continue
         if name == "categories" and value == kept.get("tags"):
             continue
-        if held.get(name) != value:
-            yield Loss(f"/header/{name}", "said once for the whole file, which this format cannot")
+        if name == "extra":
+            lost = [key for key, inner in value.items() if held.get("extra", {}).get(key, ...) != inner]
+            yield from (Loss(pointer(key), _ONCE) for key in lost)
+        elif held.get(name) != value:
+            yield Loss(f"/header/{name}", _ONCE)
 
 
 def row_pointer(key: str) -> str:

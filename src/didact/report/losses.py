@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from didact.report.summary import plain_console, table
-from didact.report.verdicts import visible
+from didact.text.shown import visible
 
 if TYPE_CHECKING:
     from didact.convert.losses import Conversion
