@@ -36,7 +36,7 @@ from didact.sources.plan import plan_source
 from didact.sources.read import header_of
 from didact.sources.rewriting import rewrite
 
-_BY_SUFFIX: dict[str, Container] = {
+BY_SUFFIX: dict[str, Container] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".jsonlines": "jsonl",
@@ -48,6 +48,7 @@ _BY_SUFFIX: dict[str, Container] = {
     ".arrow": "arrow",
     ".txt": "text",
 }
+"""What an ending says about a file to be written."""
 _JSON = ("jsonl", "json", "object")
 
 
@@ -194,12 +195,12 @@ def _as_json(name: str) -> str:
 def _container(adapter: Adapter, file: SourceFile, target: Path) -> Container:
     """What a file is written as: as it was when the ending stays, or says nothing, else what the ending says."""
     suffix = bare_suffix(target)
-    kept = suffix == bare_suffix(file.path) or suffix not in _BY_SUFFIX
-    container = file.container if kept else _BY_SUFFIX[suffix]
+    kept = suffix == bare_suffix(file.path) or suffix not in BY_SUFFIX
+    container = file.container if kept else BY_SUFFIX[suffix]
     if container in ("parquet", "arrow") and target.suffix.lower() in SUFFIXES:
         raise CallError(f"{target.name}: a {container} file is compressed inside; leave '{target.suffix}' out")
     if adapter.list_key is not None:
-        if suffix in _BY_SUFFIX and suffix != ".json" and not kept:
+        if suffix in BY_SUFFIX and suffix != ".json" and not kept:
             raise CallError(f"{target.name}: format '{adapter.name}' is one JSON object; give OUT the ending .json")
         return "object"
     if container == "object":
