@@ -108,7 +108,7 @@ def test_one_edit_changes_one_place(folder: Path, name: str, data: st.DataObject
 
     def edit(record: Record) -> Record:
         texts = [text.text for text in record.texts()]
-        if next(seen) == at and texts[-1]:
+        if next(seen) == at and texts and texts[-1]:
             record = record.with_texts([*texts[:-1], f"{texts[-1]} edited"])
             made.append(record)
         return record

@@ -91,6 +91,12 @@ class Ledger:
         """A row that cannot be read as a record is left out."""
         self.lost(place, [Loss("", f"{code}: {CODES[code].title}")], left_out=True)
 
+    def not_copied(self, place: str, code: str, why: str) -> None:
+        """A row that cannot be read was to be copied as it is, and cannot be."""
+        self.report.copied[code] -= 1
+        self.report.copied += Counter()  # drops what is zero
+        self.lost(place, [Loss("", f"{code}: {CODES[code].title}; {why}" if code else why)], left_out=True)
+
     def _kind(self, pointer: str, why: str, left_out: bool, place: str) -> LossKind:
         key = (pointer, why, left_out)
         if key not in self._kinds and len(self._kinds) >= _MOST:

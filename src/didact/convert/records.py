@@ -102,9 +102,10 @@ class Rewriter:
         if given.element.value is None:
             return
         value = self.value(given)
+        unread = given.element.items[0].code if len(given.element.items) == 1 else ""
         place = given.place(given.element.items[0]) if given.element.items else given.file
         for i, new in enumerate(value.values if isinstance(value, Several) else [value]):
-            yield NewRow(place, self._text(given, new, first=i == 0), given.header, whole=True)
+            yield NewRow(place, self._text(given, new, first=i == 0), given.header, whole=True, code=unread)
 
     def _text(self, given: Given, value: Any, *, first: bool) -> bytes:
         if given.raw and first:

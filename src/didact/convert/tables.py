@@ -47,8 +47,8 @@ class Spool:
         self.columns: dict[str, None] = {}
         """Keys of all rows, in the order in which they are first met."""
 
-    def fill(self, rows: Iterator[NewRow], adapter: Adapter) -> None:
-        """Write all rows. Raises DataError for a row that is no object, and for too many columns."""
+    def fill(self, rows: Iterator[NewRow], adapter: Adapter, ledger: Ledger) -> None:
+        """Write all rows that are objects. Raises DataError for nested formats, and for too many columns."""
         from didact.convert.targets import elements_of
 
         if adapter.gather is not None:
@@ -57,6 +57,9 @@ class Spool:
             for new in rows:
                 (text,) = elements_of(iter([new]), adapter)
                 row = orjson.loads(text)
+                if not isinstance(row, dict):
+                    ledger.not_copied(new.place, new.code, f"{kind_of(row)} is no row of a table")
+                    continue
                 self.columns.update(dict.fromkeys(row))
                 if len(self.columns) > _MOST_COLUMNS:
                     raise DataError(f"the rows have more than {_MOST_COLUMNS:,} different keys; write .jsonl")
@@ -71,10 +74,10 @@ class Spool:
 
 
 @contextmanager
-def _spooled(path: Path, rows: Iterator[NewRow], adapter: Adapter) -> Iterator[Spool]:
+def _spooled(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger: Ledger) -> Iterator[Spool]:
     spool = Spool(aside_name(path))
     try:
-        spool.fill(rows, adapter)
+        spool.fill(rows, adapter, ledger)
         yield spool
     finally:
         spool.path.unlink(missing_ok=True)
@@ -83,7 +86,7 @@ def _spooled(path: Path, rows: Iterator[NewRow], adapter: Adapter) -> Iterator[S
 def write_table(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger: Ledger) -> None:
     """A CSV or TSV file with a header row. In TSV every cell is quoted, so that it is certain that quotes count."""
     delimiter = "\t" if bare_suffix(path) in (".tsv", ".tab") else ","
-    with _spooled(path, rows, adapter) as spool, write_stream(path) as out:
+    with _spooled(path, rows, adapter, ledger) as spool, write_stream(path) as out:
         columns = list(spool.columns)
         out.write(_line(columns, delimiter))
         for place, losing, row in spool:
@@ -134,7 +137,7 @@ def write_columnar(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger:
     """A Parquet or Arrow file; the types of its columns are those that hold the values of all rows."""
     from didact.convert.columns import Kind, batch_of, column_writer, kind_of_row
 
-    with _spooled(path, rows, adapter) as spool:
+    with _spooled(path, rows, adapter, ledger) as spool:
         kind: Kind = None
         for spooled in spool:
             kind = kind_of_row(kind, spooled.row, spooled.place)

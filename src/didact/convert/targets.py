@@ -40,6 +40,8 @@ class NewRow(NamedTuple):
     """Whether this is an element of a nested file already."""
     losing: bool = False
     """Whether its record is known to lose something."""
+    code: str = ""
+    """Why it could not be read, when it is copied all the same."""
 
 
 Write = Callable[[Path, Iterator[NewRow], Adapter, Ledger], None]
@@ -141,15 +143,18 @@ def _write_text(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger: Le
     del adapter
     with write_stream(path) as out:
         for row in rows:
-            value = orjson.loads(row.text)
-            ledger.lost(row.place, _lost_in_text(value), again=row.losing)
-            out.write((value if isinstance(value, str) else str(value["text"])).encode("utf-8") + b"\n")
+            fields = orjson.loads(row.text)
+            if row.code:
+                ledger.not_copied(row.place, row.code, "it holds no text")
+                continue
+            ledger.lost(row.place, _lost_in_text(fields), again=row.losing)
+            text = fields["text"]
+            out.write((text if isinstance(text, str) else orjson.dumps(text).decode()).encode("utf-8") + b"\n")
 
 
-def _lost_in_text(value: Any) -> Sequence[Loss]:
-    fields = value if isinstance(value, dict) else {"text": value}
+def _lost_in_text(fields: dict[str, Any]) -> Sequence[Loss]:
     found = [Loss(pointer(key), "a text file holds texts alone") for key in fields if key != "text"]
-    text = fields.get("text")
+    text = fields["text"]
     if not isinstance(text, str):
         return [*found, Loss("/text", f"{kind_of(text)} becomes text")]
     if "\n" in text or "\r" in text:
