@@ -51,7 +51,8 @@ def test_an_edited_text_reads_back(name: str, data: st.DataObject) -> None:
         return  # told, not lost: such as a right answer that is no longer among its choices
     assert same_content(get(name).read(written, header).record, edited)
     assert same_json(row, before)
-    assert _changed_leaves(before, written) <= 2  # a text that joins two fields may move into one of them
+    # A text that joins two fields may move into one of them; a prompt may stand in its row three times.
+    assert _changed_leaves(before, written) <= 3
 
 
 @pytest.mark.parametrize("name", WRITABLE)
