@@ -27,6 +27,7 @@ _CARRIED = ("license", "language", "split", "task", "tags")
 
 
 _ONCE = "said once for the whole file; rows of this format have no place for it"
+_JOINED = "is joined with other text and cannot be told apart again"
 _IN_A_LIST = re.compile(r"/\d+(/|$)")
 
 
@@ -192,13 +193,13 @@ def _carried(place: str, mine: dict[str, Any], kept: dict[str, Any]) -> bool:
 
 
 def _explained(value: Any, why: str, theirs: dict[str, Any]) -> str:
-    """Why a value is lost; a text that went into another one is told apart from one that went nowhere."""
-    joined = (
-        isinstance(value, str)
-        and value
-        and any(f"{value}\n" in f"{text}\n" and text != value for text in _all_texts(theirs))
-    )
-    return "is joined with other text and cannot be told apart again" if joined else why
+    """Why a value is lost; a text that went into another field is told apart from one that went nowhere."""
+    if not isinstance(value, str) or not value:
+        return why
+    texts = list(_all_texts(theirs))
+    if value in texts:
+        return "reads as another field"
+    return _JOINED if any(f"{value}\n" in f"{text}\n" for text in texts) else why
 
 
 def _all_texts(value: Any) -> Iterator[str]:
