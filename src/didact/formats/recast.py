@@ -5,7 +5,7 @@ Nothing here decides whether something is lost; `losses` finds that out by going
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from didact.errors import NoPlace
 from didact.records import (
@@ -57,8 +57,18 @@ def _single_turn(record: Record) -> tuple[str, str]:
     messages = record.messages if isinstance(record, Chat) else []
     roles = [message.role for message in messages]
     if roles != ["user", "assistant"]:
-        raise NoPlace(f"a conversation of {', '.join(roles)} where one question and one answer belong", "/messages")
+        raise NoPlace(f"{turns_told(roles)} where one question and one answer belong", "/messages")
     return words(messages[0]), words(messages[1])
+
+
+def turns_told(roles: Sequence[str]) -> str:
+    """What keeps a conversation from being questions and answers, in the same words for all alike."""
+    others = sorted(set(roles) - {"user", "assistant"})
+    if others:
+        return f"a conversation with messages of role {', '.join(others)}"
+    if list(roles) == ["user", "assistant"] * (len(roles) // 2):
+        return "a conversation of several turns"
+    return f"a conversation that ends with the {roles[-1] if roles else 'system prompt'}, or does not alternate,"
 
 
 def words(message: Message) -> str:
