@@ -43,10 +43,9 @@ def _as_chat(record: Record, header: Header | None) -> Chat:
         raise NoPlace(f"this {record.kind} record is no dialogue")
     if isinstance(record, Preference):
         return Chat(messages=[*record.prompt, *record.candidates[0].messages], tools=record.tools)
-    roles = {"user": "user", "assistant": "assistant"}
     return Chat(
         messages=[
-            Message.model_validate({"role": roles[turn["role"]], "parts": [{"type": "text", "text": turn["content"]}]})
+            Message(role="assistant" if turn["role"] == "assistant" else "user", parts=[TextPart(text=turn["content"])])
             for turn in turns
         ]
     )

@@ -50,7 +50,7 @@ def write_row(adapter: Adapter, record: Record, header: Header | None = None, ro
     if adapter.write is None:
         raise CallError(f"format '{adapter.name}' can be read, but not written")
     if row is None:
-        return _new_row(adapter, record, header)
+        return _new_row(adapter, record, header)[0]
     was = adapter.read(row, header).record
     if same_content(record, was):
         return row
@@ -60,22 +60,23 @@ def write_row(adapter: Adapter, record: Record, header: Header | None = None, ro
     return draft.row
 
 
-def _new_row(adapter: Adapter, record: Record, header: Header | None) -> Any:
+def _new_row(adapter: Adapter, record: Record, header: Header | None) -> tuple[Any, Record | None]:
+    """A new row, and what it reads as where that is known."""
     assert adapter.write is not None
     own = record if record.kind in adapter.kinds else recast(record, adapter.kinds[0], header)
     draft = Draft(own, header, {}, None)
     adapter.write(draft)
     origin = record.origin
     if not isinstance(draft.row, dict):
-        return draft.row
+        return draft.row, None
     if origin is not None and origin.format == adapter.name:
-        return _as_spelt(adapter, draft.row, record)
+        return _as_spelt(adapter, draft.row, record), None
     back = _read_back(adapter, draft.row, header)
     carried = {name: getattr(record, name) for name in _CARRIED if getattr(record, name) != getattr(back, name)}
     stated = {key: value for key, value in carried.items() if value not in (None, [])}
-    for key, value in (_unknown(record, draft.row) | stated).items():
-        draft.row.setdefault(key, value)
-    return draft.row
+    if not (more := _unknown(record, draft.row) | stated):
+        return draft.row, back
+    return draft.row | {key: value for key, value in more.items() if key not in draft.row}, None
 
 
 def _read_back(adapter: Adapter, row: Any, header: Header | None) -> Record:
@@ -171,19 +172,42 @@ def _content(record: Record) -> dict[str, Any]:
     return record.model_dump(exclude=_ABOUT)
 
 
-def losses(adapter: Adapter, record: Record, row: Any, header: Header | None, written: Header | None) -> list[Loss]:
+def losses(
+    adapter: Adapter,
+    record: Record,
+    row: Any,
+    header: Header | None,
+    written: Header | None,
+    back: Record | None = None,
+) -> list[Loss]:
     """What of the record a row of the format does not hold, by going there and back.
 
-    `header` belongs to the record, `written` to the file the row stands in.
+    `header` belongs to the record, `written` to the file the row stands in; `back` is what the row reads as there, for
+    callers that know it.
     """
     try:
-        back = _read_back(adapter, row, written)
+        back = back if back is not None else _read_back(adapter, row, written)
         same_kind = recast(back, record.kind, written)
     except NoPlace as error:
         return [Loss("", str(error))]
-    mine = record.model_dump(exclude=_ABOUT - {"license"} | {"kind"}, exclude_defaults=True)
-    theirs = same_kind.model_dump(exclude=_ABOUT - {"license"})
     kept = back.origin.extra if back.origin else {}
+    found = [] if _equal(record, same_kind) else _content_losses(record, same_kind, header, written, kept)
+    return [*found, *_header_losses(header, written, same_kind, kept), *_origin_losses(record, back)]
+
+
+def _equal(one: Record, other: Record) -> bool:
+    """Whether two records of a kind have the same in every field that says something of its own."""
+    return all(
+        value == getattr(other, name) for name, value in one.__dict__.items() if name not in _ABOUT or name == "license"
+    )
+
+
+def _content_losses(
+    record: Record, back: Record, header: Header | None, written: Header | None, kept: dict[str, Any]
+) -> list[Loss]:
+    """What a record holds that the record of the same kind that its row reads as does not, or holds otherwise."""
+    mine = record.model_dump(exclude=_ABOUT - {"license"} | {"kind"}, exclude_defaults=True)
+    theirs = back.model_dump(exclude=_ABOUT - {"license"})
     if written is not None and mine.get("definition") in written.definition and not theirs.get("definition"):
         theirs["definition"] = mine["definition"]
     found = [
@@ -192,8 +216,7 @@ def losses(adapter: Adapter, record: Record, row: Any, header: Header | None, wr
         if not _carried(place, mine, kept)
     ]
     told = {loss.pointer for loss in found}
-    added = [loss for loss in _added(record, same_kind, header) if loss.pointer not in told]
-    return [*found, *added, *_header_losses(header, written, theirs, kept), *_origin_losses(record, back)]
+    return found + [loss for loss in _added(record, back, header) if loss.pointer not in told]
 
 
 def _added(record: Record, back: Record, header: Header | None) -> Iterator[Loss]:
@@ -243,17 +266,15 @@ def _differences(mine: Any, theirs: Any, where: str) -> Iterator[tuple[str, str,
         yield where, "has no place" if theirs in (None, "", []) else "reads as something else", mine
 
 
-def _header_losses(
-    header: Header | None, written: Header | None, theirs: dict[str, Any], kept: dict[str, Any]
-) -> Iterator[Loss]:
+def _header_losses(header: Header | None, written: Header | None, back: Record, kept: dict[str, Any]) -> Iterator[Loss]:
     """What the record's file says once and the row's file does not."""
     if header is None or (written is not None and written.id == header.id):
         return
     held = written.model_dump(exclude_defaults=True) if written else {}
     for name, value in header.model_dump(exclude_defaults=True, exclude={"id"}).items():
-        if name == "definition" and len(value) == 1 and value[0] in (theirs.get("definition") or ""):
+        if name == "definition" and len(value) == 1 and value[0] in (getattr(back, "definition", None) or ""):
             continue
-        if name in ("task", "canary") and value in (kept.get(name), theirs.get(name)):
+        if name in ("task", "canary") and value in (kept.get(name), getattr(back, name, None)):
             continue
         if name == "categories" and value == kept.get("tags"):
             continue
@@ -301,5 +322,9 @@ def convert_record(
     own = record
     if target is not None and isinstance(record, Task) and record.definition in target.definition:
         own = record.model_copy(update={"definition": None})
-    new = write_row(adapter, own, target, row)
-    return new, losses(adapter, record, new, header, written)
+    if row is not None:
+        new, back = write_row(adapter, own, target, row), None
+    else:
+        new, back = _new_row(adapter, own, target)
+    known = back if adapter.header is None else None  # else it was read beside another header
+    return new, losses(adapter, record, new, header, written, known)
