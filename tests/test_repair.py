@@ -97,7 +97,7 @@ def test_arrays_keep_their_layout_and_lose_stray_commas(tmp_path: Path) -> None:
     done = repair(tmp_path / "a.json", tmp_path / "b.json", "alpaca")
     fixed = (tmp_path / "b.json").read_text(encoding="utf-8")
     assert len(json.loads(fixed)) == 3 and fixed == f"[ \n {row},\n\t{row} ,\n {row}\n  \n ]\n"
-    assert validate(tmp_path / "b.json").clean(strict=True)
+    assert validate(tmp_path / "b.json").findings == {"DU001": 2}
     assert done.changes == {"IO003": 1, "JS008": 3}
 
 

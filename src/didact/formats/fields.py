@@ -41,7 +41,10 @@ class Fields:
 
     def first_of(self, keys: Sequence[str]) -> str:
         """The first of several names that the row has; when it has none, the first, to be reported as missing."""
-        return next((key for key in keys if key in self.row), keys[0])
+        for key in keys:
+            if key in self.row:
+                return key
+        return keys[0]
 
     def text(self, key: str) -> str:
         """A required text. `null` is read as empty and remembered. Raises RowError SC001 or SC002."""
