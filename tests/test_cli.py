@@ -181,7 +181,14 @@ def test_what_there_is_is_listed() -> None:
     assert "response.words" in call("signals").stdout
     (code,) = printed_json(call("codes", "RO003", "--json"))
     assert code["severity"] == "warning" and code["title"] in call("codes").stdout
-    assert printed_json(call("schema", "task"))["$id"].endswith(":task") and "manifest" in call("schema").stdout
+    assert printed_json(call("schema", "task"))["$id"].endswith(":task")
+    assert call("schema", "task", "--json").stdout == call("schema", "task").stdout
+    lines = call("schema").stdout.splitlines()
+    assert [line.split(maxsplit=1) for line in lines] == [
+        [*item] for item in printed_json(call("schema", "--json")).items()
+    ]
+    told = call("codes", "co003").stdout
+    assert "didact validate, didact build" in told and "empty_input" in told and '"input": "<noinput>"' in told
 
 
 def test_init_writes_a_recipe_that_builds(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_sharegpt_calls_and_observations() -> None:
         ({"conversations": [{"from": "gpt", "value": {"a": 1}}]}, "SC002", "/conversations/0/value"),
         ({"conversations": "text"}, "SC002", "/conversations"),
         ({"conversations": []}, "RO005", "/conversations"),
-        ({"messages": []}, "SC001", "/conversations"),
+        ({"turns": []}, "SC001", "/conversations"),
         ({"conversations": [{"from": "gpt", "value": "x"}], "tools": "{"}, "SC002", "/tools"),
         ("words", "JS002", ""),
     ],

@@ -56,8 +56,11 @@ class Fields:
             raise RowError("SC001", f"no field '{key}'; the row has {shown_keys(self.row)}", pointer(key))
         return self.spelt(value, pointer(key))
 
-    def optional(self, key: str) -> str:
-        """A text that may be absent or null, which is remembered; then it is empty. Raises RowError SC002."""
+    def optional(self, key: str, *, odd_null: bool = False) -> str:
+        """A text that may be absent or null, which is remembered; then it is empty. Raises RowError SC002.
+
+        odd_null: the format spells nothing as an empty text, so that null is worth a note.
+        """
         value = self.row.get(key, _ABSENT)
         self._taken.add(key)
         if type(value) is str:
@@ -65,7 +68,14 @@ class Fields:
         if value is _ABSENT:
             self._absent.append(key)
             return ""
+        if value is None and not odd_null:
+            self.nothing(pointer(key))
+            return ""
         return self.spelt(value, pointer(key))
+
+    def nothing(self, where: str) -> None:
+        """Remember a null that stands where nothing is meant."""
+        self._null.append(where.removeprefix("/"))
 
     def value(self, key: str) -> Any:
         """A field's value as it is; None when it is absent."""
@@ -73,16 +83,17 @@ class Fields:
         return self.row.get(key)
 
     def spelt(self, value: Any, where: str) -> str:
-        """A value as text: numbers and booleans as spelt, with a note; null as empty. Raises RowError SC002."""
+        """A value as text: numbers and booleans as spelt, null as empty, each with a note. Raises RowError SC002."""
         if isinstance(value, str):
             return value
         if value is None:
-            self._null.append(where.removeprefix("/"))
+            self.nothing(where)
+            self.note("SC005", where, "null stands where text belongs")
             return ""
         if isinstance(value, bool | int | float):
             self.notes.append(("SC003", where, f"{value!r} stands where text belongs"))
             self._spelt[where.removeprefix("/")] = value
-            return orjson.dumps(value).decode()
+            return str(value) if type(value) is int else orjson.dumps(value).decode()
         raise RowError("SC002", f"{kind_of(value)} where text belongs", where)
 
     def texts(self, value: Any, where: str) -> list[str]:
@@ -98,6 +109,15 @@ class Fields:
     def keep(self, key: str, value: Any) -> None:
         """Keep a value verbatim that the record has no place for."""
         self._extra[key] = value
+
+    def took(self, key: str) -> bool:
+        """Whether a field of the row was read."""
+        return key in self._taken
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What was kept verbatim so far, by pointer without its first slash."""
+        return self._extra
 
     def held_as(self, key: str, value: Any) -> None:
         """Remember how a value was spelt that the record holds in another form."""

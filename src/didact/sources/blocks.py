@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.plugins import Plugin
 from didact.recipe.sources import Unit
 from didact.records.findings import Finding
 from didact.sources.containers import Container
@@ -43,6 +44,10 @@ class SourceFile:
     sha256: str = ""
     """Of the file's bytes as stored."""
     unit: Unit = "paragraphs"
+    names: tuple[str, ...] = ()
+    """Of the columns of a CSV or TSV file that does not begin with them."""
+    plugin: Plugin | None = None
+    """The user's file that holds the adapter of `format`, when one does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,14 @@ def column_names(head: bytes, delimiter: str, quoted: bool, limit: int) -> list[
     return list(names)
 
 
+def named_head(names: Sequence[str], delimiter: str) -> bytes | None:
+    """The header row that a file without one should have had; None without names. Names hold no quotes and no tabs."""
+    if not names:
+        return None
+    cells = [f'"{name}"' if delimiter in name else name for name in names]
+    return f"{delimiter.join(cells)}\n".encode()
+
+
 def uses_quotes(start: bytes, delimiter: bytes) -> bool:
     """Whether cells are quoted: CSV always; TSV when some cells are, and each that begins with a quote ends with one.
 
@@ -58,12 +66,13 @@ def uses_quotes(start: bytes, delimiter: bytes) -> bool:
 
 
 def cut_delimited(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: int) -> Cut:
-    """Blocks of whole rows; the header row is each block's head and no row itself."""
+    """Blocks of whole rows; the header row, or the one made of the names given, is each block's head and no row."""
     rest, last = _more(stream, b"", max(block_bytes, _PEEK))
     blank = len(rest) - len(rest.lstrip(b"\r\n"))
     cursor.skip(rest[:blank])
     rows = _Rows(cursor, DELIMITERS[cursor.file.container], row_limit)
     rows.quoted = uses_quotes(rest[:_PEEK], rows.delimiter.encode())
+    rows.head = named_head(cursor.file.names, rows.delimiter)
     rest = rest[blank:]
     while True:
         block, rest = rows.block(rest, final=last and not stream.damage)
@@ -90,7 +99,7 @@ def _more(stream: ByteStream, rest: bytes, size: int) -> tuple[bytes, bool]:
 
 @dataclass(slots=True)
 class _Rows:
-    """Cuts rows off the front of data; the first row it sees is the header."""
+    """Cuts rows off the front of data; the first row it sees is the header, unless it has one."""
 
     cursor: Cursor
     delimiter: str

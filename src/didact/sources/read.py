@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from didact.errors import DataError, RowError
 from didact.formats.detect import renamed
 from didact.formats.messages import said, with_system
+from didact.formats.pointers import value_at
 from didact.formats.registry import Adapter, Reading, get
 from didact.recipe.sources import Source, Unit
 from didact.records import Chat, Header, PlainText, Preference, Record
@@ -84,12 +85,12 @@ def source_blocks(
 
 def _list_key(file: SourceFile) -> str | None:
     """Key of the list that holds a file's rows, when its format has one; a file may be cut before it has a format."""
-    return get(file.format).list_key if file.format else None
+    return get(file.format, file.plugin).list_key if file.format else None
 
 
 def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
     """Read the rows of a block as records, check them, and account for each."""
-    adapter = get(file.format)
+    adapter = get(file.format, file.plugin)
     read = BlockRead(described=any(getattr(source, name) is not None for name in _DESCRIBING))
     header = _header(block, adapter)
     if isinstance(header, Header):
@@ -228,7 +229,7 @@ def _selected(value: Any, source: Source) -> bool:
     """Whether a row has the values that `where` asks for; a text equals the value it spells."""
     if not isinstance(value, dict):
         return False
-    return all(_equals(value.get(key), wanted) for key, wanted in source.where.items())
+    return all(_equals(value_at(value, key), wanted) for key, wanted in source.where.items())
 
 
 def _equals(found: Any, wanted: Any) -> bool:
@@ -247,8 +248,8 @@ def _with_metadata(record: Record, row: Any, source: Source, header: Header | No
         task=record.task if record.task is not None else source.task,
         split=record.split if record.split is not None else source.split,
     )
-    if source.group is not None and isinstance(row, dict) and row.get(source.group) is not None:
-        record.group = str(row[source.group])
+    if source.group is not None and (group := value_at(row, source.group)) is not None:
+        record.group = str(group)
     return record
 
 
@@ -275,6 +276,7 @@ def read(
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
+    names: Sequence[str] = (),
     unit: Unit = "paragraphs",
     findings: list[Finding] | None = None,
 ) -> Iterator[Record]:
@@ -283,7 +285,7 @@ def read(
     A list given as `findings` receives every finding, and rejected rows are passed over. Without one, the first
     rejected row raises DataError: no row disappears unseen. Raises InputMissing or CallError as `plan_source` does.
     """
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, unit=unit)
+    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names), unit=unit)
     for file, found in source_blocks(plan_source("read", source, Path.cwd()), source):
         if isinstance(found, Finding):
             _report([found], findings)

@@ -120,7 +120,7 @@ def _named_cells(raw: bytes, names: list[str], delimiter: str, quoted: bool, row
     except csv.Error as error:
         raise _Unreadable("CS001", f"not a row of cells: {error}") from error
     if len(cells) != len(names):
-        raise _Unreadable("CS001", f"{len(cells)} cells where the header has {len(names)}")
+        raise _Unreadable("CS001", f"{len(cells)} cells where {len(names)} columns have a name")
     return dict(zip(names, cells, strict=True))
 
 

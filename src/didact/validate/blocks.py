@@ -137,7 +137,9 @@ def _other_formats(read: BlockRead, task: BlockTask) -> dict[str, Finding]:
     shapeless = (one.finding for one in read.rejected if one.finding.code in _SHAPE_CODES)
     found: dict[str, Finding] = {}
     for finding in islice(shapeless, _LOOKED_AT):
-        name = only_fit(_value(task.block, finding), task.file.format, task.source.columns)
+        value = _value(task.block, finding)
+        # A bare text or number fits the format of plain text, and is a stray value rather than another format.
+        name = only_fit(value, task.file.format, task.source.columns) if isinstance(value, dict) else None
         if name is not None:
             found.setdefault(name, finding)
     return found

@@ -36,13 +36,14 @@ def validate(
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
+    names: Sequence[str] = (),
     max_findings: int = 2,
     workers: int | None = 1,
     tell: Listener | None = None,
 ) -> Report:
     """Check every row of files, folders or globs, in bounded memory.
 
-    columns, limit, where: as for a recipe's source; rows that they leave out are not counted.
+    columns, limit, where, names: as for a recipe's source; rows that they leave out are not counted.
     max_findings: located findings kept per file and code; all are counted.
     workers: processes that check, which never changes the report: this one alone by default; None: one per core, but
     this one alone for small inputs. More need a script whose main module is guarded, as `multiprocessing` says.
@@ -50,7 +51,7 @@ def validate(
     not the one that was named. Of several files, one in no known format is reported as rejected.
     """
     listener = tell if tell is not None else Silent()
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where)
+    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names))
     planned = _readable(plan_files("validate", source, Path.cwd()), source)
     listener.stage("validate")
     total = sum(one.file.path.stat().st_size for one in planned)
