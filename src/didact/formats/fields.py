@@ -130,8 +130,8 @@ class Fields:
             extra = self._extra
         else:
             extra = {key: value for key, value in row.items() if key not in self._taken} | self._extra
-        if not (extra or self._spelt):
-            return Origin.made(format=format_name, absent=self._absent, null=self._null)
+        if not (extra or self._spelt or self._absent or self._null):
+            return Origin(format=format_name)
         key = next((spelling for name in AUTHOR_KEYS if (spelling := _identifier(extra.get(name)))), None)
         if key is not None and extra.get("id") == key:
             del extra["id"]
