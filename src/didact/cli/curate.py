@@ -80,16 +80,16 @@ def validate(
 
     With --fix the verdict is on PATHS as they are; OUT is a file for one file, a folder for several.
     """
-    from didact.repair.files import repair
     from didact.report.progress import Narrator
-    from didact.report.validation_files import require_writable, write_report
-    from didact.report.verdicts import print_verdicts
-    from didact.sources.files import list_files
     from didact.validate import validate as check
 
-    inputs = [path for path, _ in list_files(paths, Path.cwd())]
-    for path in reports:
-        require_writable(path, inputs)
+    if reports:
+        from didact.report.validation_files import require_writable, write_report
+        from didact.sources.files import list_files
+
+        inputs = [path for path, _ in list_files(paths, Path.cwd())]
+        for path in reports:
+            require_writable(path, inputs)
     settings: dict[str, Any] = {
         "format": format_name,
         "columns": columns,
@@ -98,16 +98,21 @@ def validate(
         "where": {key: _value(text) for key, text in where.items()},
         "tell": Narrator(),
     }
-    repaired = None if out is None else repair(paths, out, **settings)
+    if out is not None:
+        from didact.repair.files import repair
+
+        repaired = repair(paths, out, **settings).told()
     report = check(paths, max_findings=max_findings, workers=workers, **settings)
     for path in reports:
         write_report(path, report)
     if as_json:
         print_json(report.as_json())
     else:
+        from didact.report.verdicts import print_verdicts
+
         print_verdicts(report, examples=max_findings)
-    if repaired is not None:
-        click.echo(repaired.told(), err=as_json)
+    if out is not None:
+        click.echo(repaired, err=as_json)
     ctx.exit(0 if report.clean(strict) else 1)
 
 

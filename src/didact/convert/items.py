@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 from didact.errors import RowError
 from didact.formats.detect import renamed
 from didact.formats.registry import Adapter
 from didact.records import Header, Record
 from didact.records.findings import Finding
 from didact.sources.blocks import Block
-from didact.sources.read import model_problem
+from didact.sources.read import reading_of
 from didact.sources.rows import rows
 
 
@@ -73,8 +71,6 @@ def read_item(
 ) -> Item:
     """A row and its record, or why it has none."""
     try:
-        return Item(line, inside, row, adapter.read(renamed(row, columns or {}, adapter), header).record)
+        return Item(line, inside, row, reading_of(renamed(row, columns or {}, adapter), adapter, header).record)
     except RowError as error:
         return Item(line, inside, row, None, error.code)
-    except ValidationError as error:
-        return Item(line, inside, row, None, model_problem(error)[0])

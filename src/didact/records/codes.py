@@ -141,6 +141,7 @@ _FILES = (
         '{"instruction": "Sort: 2 1", "output": "1 2"}\n'
         '{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}',
         level="file",
+        commands=("validate",),
     ),
     Code(
         "JS007",
@@ -217,6 +218,7 @@ _FIELDS = (
         '{"id": "7", "instruction": "Sort: 2 1", "output": "1 2"}\n'
         '{"id": "7", "instruction": "Sort: 4 3", "output": "3 4"}',
         level="set",
+        commands=("validate",),
     ),
 )
 

@@ -15,16 +15,17 @@ from didact.errors import DataError, RowError
 from didact.formats.detect import renamed
 from didact.formats.messages import said, with_system
 from didact.formats.pointers import value_at
-from didact.formats.registry import Adapter, get
+from didact.formats.registry import Adapter, Reading, get
 from didact.recipe.sources import Source, Unit
 from didact.records import Chat, Header, PlainText, Preference, Record
-from didact.records.base import Turn
+from didact.records.base import Text, Turn
 from didact.records.checks import check
 from didact.records.findings import CODES, Finding
 from didact.records.table import Place
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.cutting import read_blocks
 from didact.sources.given import given_source
+from didact.sources.keys import TooDeep, require_shallow
 from didact.sources.memory import ROWS, as_paths
 from didact.sources.plan import plan_source
 from didact.sources.rows import Row, rows
@@ -32,6 +33,11 @@ from didact.sources.spool import Spool
 
 EXCERPT = 16 << 10
 """Most bytes of a rejected row that are kept beside its finding."""
+
+
+_POINTER_PARTS = 12
+"""Most parts of a pointer to what a model refuses; nesting can make it as long as the row."""
+_ENCODER_LIMIT = "Recursion limit reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +158,13 @@ def header_of(block: Block, adapter: Adapter) -> Header | RowError | None:
     if adapter.header is None or not block.head or block.container != "object":
         return None
     try:
-        return adapter.header(orjson.loads(block.head), block.path)
+        head = orjson.loads(block.head)
+        require_shallow(head)
+        return adapter.header(head, block.path)
     except RowError as error:
         return error
+    except TooDeep as error:
+        return RowError("JS001", str(error))
     except (orjson.JSONDecodeError, ValidationError) as error:
         return RowError("JS001", str(error).partition("\n")[0])
 
@@ -165,17 +175,15 @@ def _read_row(
     """One row: a record with its findings, or a rejected row. `inside` is its pointer in a nested file's element."""
     columns = source.columns
     try:
-        reading = adapter.read(renamed(row.value, columns, adapter) if columns else row.value, header)
+        reading = reading_of(renamed(row.value, columns, adapter) if columns else row.value, adapter, header)
+        record = reading.record
+        if read.described:
+            record = _with_metadata(record, row.value, source, header)
+        texts = record.texts()
+        identity = _identity(record, texts)
     except RowError as error:
-        _reject(read, block, _finding(block, row, (error.code, inside + error.pointer, error.message)))
+        _reject(read, block, _finding(block, row, (error.code, error.pointer, error.message), inside))
         return
-    except ValidationError as error:
-        _reject(read, block, _finding(block, row, model_problem(error), inside))
-        return
-    record = reading.record
-    if read.described:
-        record = _with_metadata(record, row.value, source, header)
-    texts = record.texts()
     problems = [*reading.notes, *check(record, texts)]
     if problems or row.notes:
         found = [_finding(block, row, problem) for problem in row.notes]
@@ -185,15 +193,39 @@ def _read_row(
         if decisive is not None:
             read.rejected.append(Rejected(decisive, _excerpt(block, row.index)))
             return
-    record.assign(source=block.source, id=record.content_id(texts))
+    record.assign(source=block.source, id=identity)
     read.records.append(record)
     read.places.append(Place(block.path, row.index, row.line, row.offset))
 
 
-def model_problem(error: ValidationError) -> tuple[str, str, str]:
-    """What a record's model refuses, as a problem of the row."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return "SC002", "".join(f"/{part}" for part in first["loc"]), first["msg"]
+def reading_of(value: Any, adapter: Adapter, header: Header | None) -> Reading:
+    """A row as a record. Raises RowError, whatever a hostile row makes of the JSON that stands inside its texts."""
+    try:
+        return adapter.read(value, header)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        pointer = "".join(f"/{part}" for part in first["loc"][:_POINTER_PARTS])
+        raise RowError("SC002", first["msg"], pointer) from error
+    except orjson.JSONDecodeError as error:
+        raise RowError("SC002", f"a text that should hold JSON does not: {error}") from error
+    except orjson.JSONEncodeError as error:  # It is TypeError itself, so that its message must tell.
+        if str(error) != _ENCODER_LIMIT:
+            raise
+        raise RowError("JS001", str(TooDeep())) from error
+
+
+def _identity(record: Record, texts: Sequence[Text]) -> str:
+    """A record's id. Raises RowError when it is nested too deep to be written, as JSON inside texts can be."""
+    try:
+        if record.origin is not None and record.origin.extra:
+            require_shallow(record.origin.extra)
+        return record.content_id(texts)
+    except TooDeep as error:
+        raise RowError("JS001", str(error)) from error
+    except orjson.JSONEncodeError as error:
+        if str(error) != _ENCODER_LIMIT:
+            raise
+        raise RowError("JS001", str(TooDeep())) from error
 
 
 def _finding(block: Block, row: Row, problem: tuple[str, str, str], inside: str = "") -> Finding:

@@ -16,9 +16,7 @@ from didact.records.findings import Finding
 from didact.sources.blocks import ROW_LIMIT, Block
 from didact.sources.containers import ROW_VALUES, Container, is_dense
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
-from didact.sources.keys import DEPTH, TooDeep, repeated_keys
-
-_TOO_DEEP = f"nested more than {DEPTH} levels deep"
+from didact.sources.keys import TooDeep, repeated_keys
 
 
 @dataclass(slots=True)
@@ -57,8 +55,8 @@ def rows(block: Block, row_limit: int = ROW_LIMIT) -> Iterator[Row | Finding]:
             raw = data[start:end]
             value = parse(raw)
             yield Row(index, line, base + start, value, repeated_keys(raw, value) if is_json else ())
-        except TooDeep:
-            yield Finding("JS001", block.path, index, line, base + start, "", _TOO_DEEP)
+        except TooDeep as error:
+            yield Finding("JS001", block.path, index, line, base + start, "", str(error))
         except _Unreadable as error:
             yield Finding(error.code, block.path, index, line, base + start, "", str(error))
         index += 1
@@ -113,7 +111,7 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> _Unreadable:
     except ValueError as finer:
         return _Unreadable("JS001", str(finer))
     except RecursionError:
-        return _Unreadable("JS001", _TOO_DEEP)
+        return _Unreadable("JS001", str(TooDeep()))
     if "surrogate" in str(error) or "hex escape" in str(error):
         return _Unreadable("UN003", "a string holds half of a surrogate pair")
     return _Unreadable("JS001", str(error))

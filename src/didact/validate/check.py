@@ -28,7 +28,7 @@ from didact.validate.blocks import CONTENT, BlockTask, BlockVerdict, judge
 from didact.validate.repeats import Repeats, Rows, counts, first_of_each, in_order
 from didact.validate.verdicts import FileVerdict, Report
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 2 << 20
 
 
 def validate(
