@@ -36,6 +36,7 @@ _BOUNDS = {
 }
 _AREAS = {
     "IO": "Files",
+    "WB": "Web pages and archives",
     "JS": "JSON",
     "CS": "CSV and TSV",
     "SC": "Fields of a row",

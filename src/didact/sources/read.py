@@ -26,8 +26,10 @@ from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.cutting import read_blocks
 from didact.sources.given import given_source
 from didact.sources.keys import TooDeep, require_shallow
+from didact.sources.memory import ROWS, as_paths
 from didact.sources.plan import plan_source
 from didact.sources.rows import Row, rows
+from didact.sources.spool import Spool
 
 EXCERPT = 16 << 10
 """Most bytes of a rejected row that are kept beside its finding."""
@@ -91,6 +93,8 @@ def _list_key(file: SourceFile) -> str | None:
 def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
     """Read the rows of a block as records, check them, and account for each."""
     adapter = get(file.format, file.plugin)
+    if source.split is None and file.split is not None:
+        source = source.model_copy(update={"split": file.split})
     read = BlockRead(described=any(getattr(source, name) is not None for name in _DESCRIBING))
     header = _header(block, adapter)
     if isinstance(header, Header):
@@ -270,29 +274,37 @@ def _prompted(record: Record, system: str, header: Header | None) -> Record:
 
 
 def read(
-    paths: str | Path | Sequence[str | Path],
+    given: Any,
     format: str = "auto",
     *,
+    query: str | None = None,
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
     names: Sequence[str] = (),
     unit: Unit = "paragraphs",
+    name: str = ROWS,
     findings: list[Finding] | None = None,
 ) -> Iterator[Record]:
-    """Records of files, folders or globs, one after the other.
+    """Records of files, folders or globs, one after the other; or of rows in memory.
 
+    given: a path or a list of them; a database URL, with a `query`; or rows as `sources.memory.rows_of` takes them,
+    which findings call `name`.
     A list given as `findings` receives every finding, and rejected rows are passed over. Without one, the first
     rejected row raises DataError: no row disappears unseen. Raises InputMissing or CallError as `plan_source` does.
     """
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names), unit=unit)
-    for file, found in source_blocks(plan_source("read", source, Path.cwd()), source):
-        if isinstance(found, Finding):
-            _report([found], findings)
-            continue
-        block = read_block(found, file, source)
-        _report(block.findings, findings)
-        yield from block.records
+    with Spool() as spool:
+        paths = as_paths(given, spool, name)
+        source = given_source(
+            paths, format=format, query=query, columns=columns, limit=limit, where=where, names=list(names), unit=unit
+        )
+        for file, found in source_blocks(plan_source("read", source, Path.cwd(), spool), source):
+            if isinstance(found, Finding):
+                _report([found], findings)
+                continue
+            block = read_block(found, file, source)
+            _report(block.findings, findings)
+            yield from block.records
 
 
 def _report(found: Sequence[Finding], findings: list[Finding] | None) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 
+from didact.errors import RowError
 from didact.records.checks import Problem
 from didact.records.findings import Finding
 from didact.sources.blocks import ROW_LIMIT, Block
-from didact.sources.containers import ROW_VALUES, is_dense
+from didact.sources.containers import ROW_VALUES, Container, is_dense
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
 from didact.sources.keys import TooDeep, repeated_keys
 
@@ -65,11 +66,28 @@ def _parser(block: Block, row_limit: int) -> Callable[[bytes], Any]:
     """How the bytes of one row of the block become a value."""
     if block.container == "text":
         return _text
+    if block.container in ("html", "warc"):
+        return _from_the_web(block.container)
     if block.container not in DELIMITERS:
         return _json
     delimiter = DELIMITERS[block.container]
     names = column_names(block.head, delimiter, block.quoted, row_limit)
     return lambda raw: _named_cells(raw, names, delimiter, block.quoted, row_limit)
+
+
+def _from_the_web(container: Container) -> Callable[[bytes], Any]:
+    """How a page, or a record of an archive of pages, becomes a value."""
+    from didact.sources.web import archive_row, page_row  # as in `cutting`: only those who need it load it
+
+    read = page_row if container == "html" else archive_row
+
+    def parse(raw: bytes) -> Any:
+        try:
+            return read(raw)
+        except RowError as error:
+            raise _Unreadable(error.code, error.message) from error
+
+    return parse
 
 
 def _json(raw: bytes) -> Any:
