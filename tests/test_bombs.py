@@ -187,7 +187,7 @@ def memory_of(process: int) -> int:
 @pytest.mark.slow
 def test_two_gigabytes_are_checked_in_400_megabytes(tmp_path: Path) -> None:
     """A JSON lines file of 2 GB, every row another, checked by two workers: all three processes together stay small."""
-    text = "The river runs to the sea. " * 36
+    text = " ".join(f"Word {number} of it." for number in range(65))
 
     def pieces() -> Iterable[bytes]:
         for start in range(0, 2_000_000, 5000):
