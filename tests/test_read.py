@@ -217,7 +217,7 @@ def test_folder_may_mix_formats_and_hold_empty_files(tmp_path: Path) -> None:
             "holds|rows in 'Instances'; this file is jsonl",
         ),
         ("x.txt", "Once upon a time.", {"format": "alpaca"}, "needs rows with fields; this file is plain text"),
-        ("x.html", "<html>", {}, "looks like a web page"),
+        ("x.bin", "a\0b", {}, "looks like binary data"),
         ("x.jsonl", '{"a": 1}', {"format": "gsm8k", "columns": {"prompt": "a"}}, "has no column 'prompt'"),
     ],
 )

@@ -42,4 +42,5 @@ class TokenizerSettings(BaseModel):
         default=None,
         description="An existing tokenizer.json (or the folder that holds one) to use instead of learning; reserved "
         "tokens that the template needs and the file lacks are appended.",
+        examples=["tokenizers/mine.json"],
     )

@@ -70,6 +70,32 @@ _FILES = (
         "a .gz file cut off by a broken download",
     ),
     Code(
+        "WB001",
+        "error",
+        "no main text",
+        "The web page, or the record of a web archive, holds no text beside navigation, or cannot be taken apart "
+        "safely: elements nested hundreds deep, a tag of a thousand attributes. There is nothing to learn from it, and "
+        "an empty record would stand for a page that nobody read.",
+        "<html><body><script>go()</script></body></html>",
+    ),
+    Code(
+        "WB002",
+        "warning",
+        "records without text",
+        "Records of a web archive are pictures, other files, or answers with an HTTP status other than success. They "
+        "are no rows; how many there are of each kind is told once for the file.",
+        "WARC-Type: response with HTTP/1.1 404 Not Found",
+        level="file",
+    ),
+    Code(
+        "WB003",
+        "error",
+        "broken archive record",
+        "A record of a web archive breaks off, is longer or shorter than its header states, or its content cannot be "
+        "decoded. It is lost; reading goes on where the next record begins.",
+        "Content-Length: 5000 with 1200 bytes before the next WARC/1.0",
+    ),
+    Code(
         "JS001",
         "error",
         "not valid JSON",
@@ -142,6 +168,8 @@ _FILES = (
     ),
 )
 
+# SC004, a key that the format does not know, is left out on purpose: formats are open, every such key is carried in the
+# record's origin, and of the public sets most rows have one.
 _FIELDS = (
     Code(
         "SC001",
@@ -350,14 +378,14 @@ _CONTENTS = (
         "A text spells its line ends as a backslash and an `n`: it was escaped once too often. "
         "`clean.literal_newlines` mends it in a build.",
         '{"instruction": "List two trees.", "output": "1. Oak\\\\n2. Elm\\\\n"}',
-        fix="literal_newlines",
+        fix="line_ends",
     ),
     Code(
         "CO012",
         "warning",
         "HTML entities",
         "A text without HTML tags holds characters spelt as HTML entities. `clean.entities` mends it in a build.",
-        '{"instruction": "Expand R&amp;B.", "output": "Rhythm &amp; blues."}',
+        '{"instruction": "Expand R and B.", "output": "Rhythm &amp; blues."}',
         fix="entities",
     ),
 )

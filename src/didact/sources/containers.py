@@ -1,4 +1,5 @@
-"""What a file is made of, told by its content: JSON lines, a JSON array, one JSON object, CSV, Parquet, Arrow, or text.
+"""What a file is made of, told by its content: JSON lines, a JSON array, one JSON object, CSV, Parquet, Arrow, a web
+page, a web archive, or text.
 
 Names only decide what content leaves open: whether commas separate cells, and whether text that starts with a bracket
 is meant as JSON.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,18 +17,28 @@ import orjson
 
 from didact.sources.files import ByteStream, bare_suffix, open_stream
 
-Container = Literal["jsonl", "json", "object", "csv", "tsv", "parquet", "arrow", "text"]
-"""`json` is a sequence of JSON values, in an array or bare; `object` is one object, whose list may hold the rows."""
+Container = Literal["jsonl", "json", "object", "csv", "tsv", "parquet", "arrow", "html", "warc", "text"]
+"""`json` is a sequence of JSON values, in an array or bare; `object` is one object, whose list may hold the rows;
+`html` is one web page, `warc` an archive of pages or of their texts (WET)."""
 
 BOM = b"\xef\xbb\xbf"
 _PEEK = 1 << 16
-OBJECT_LIMIT = 256 << 20
+OBJECT_LIMIT = 64 << 20
 """Bytes of the largest file that is read whole, because one object holds its rows."""
+OBJECT_VALUES, ROW_VALUES = 2_000_000, 1_000_000
+"""Most commas and opening brackets of a file that is read whole, and of a row: each value costs up to a hundred bytes
+of memory, so that a hostile file could be made to need fifty times its size."""
+_LINES_LOOKED_AT = 1000
 
 _LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 _JSON_SUFFIXES = (".json", *_LINES_SUFFIXES)
 _DECODER = json.JSONDecoder(strict=False)
-_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html)\b", re.IGNORECASE | re.DOTALL)
+_PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_WEB_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?>(?:<!--(?>.*?-->)\s*)*)<(?:!doctype html|html)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -38,18 +50,24 @@ def container_of(path: Path) -> Container:
             return "parquet"
         if start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
             return "arrow"
+        if start.startswith(b"WARC/"):
+            return "warc"
+        if _is_page(start, bare_suffix(path)):
+            return "html"
         return _text_container(start.removeprefix(BOM), stream, bare_suffix(path))
 
 
-def unread_kind(path: Path) -> str | None:
-    """What a file is that would be mistaken for plain text: a web page or archive, binary data. None: it is text."""
+def is_binary(path: Path) -> bool:
+    """Whether a file would be mistaken for plain text, but holds bytes that text has not."""
     with open_stream(path) as stream:
-        start = stream.read(_PEEK)
-    if start.startswith(b"WARC/"):
-        return "a web archive"
-    if _WEB_PAGE.match(start):
-        return "a web page"
-    return "binary data" if b"\0" in start else None
+        return b"\0" in stream.read(_PEEK)
+
+
+def _is_page(start: bytes, suffix: str) -> bool:
+    """Whether a web page begins here. One under the name of JSON or CSV is what a server sent instead of the data."""
+    if suffix in _PAGE_SUFFIXES:
+        return start.removeprefix(BOM).lstrip()[:1] == b"<" or start.startswith(_WIDE_MARKS)
+    return suffix not in (*_JSON_SUFFIXES, ".csv", ".tsv", ".tab") and bool(_WEB_PAGE.match(start))
 
 
 def _text_container(start: bytes, stream: ByteStream, suffix: str) -> Container:
@@ -92,14 +110,38 @@ def _container_of_objects(start: bytes, stream: ByteStream, suffix: str) -> Cont
         return "jsonl" if rest.strip() or stream.read(_PEEK).strip() else "object"
     while True:
         _, end, verdict = decode(text, 0)
-        more = stream.read(max(_PEEK, len(text))).decode("latin-1") if len(text) < OBJECT_LIMIT else ""
+        readable = len(text) < OBJECT_LIMIT and not is_dense(text, OBJECT_VALUES)
+        wanted = max(_PEEK, min(len(text), OBJECT_LIMIT + 1 - len(text)))
+        more = stream.read(wanted).decode("latin-1") if readable else ""
         if verdict == "broken" or (verdict == "unsure" and not more):
-            by_line = suffix in _LINES_SUFFIXES or any(_is_object(line) for line in text.split("\n")[1:])
+            by_line = suffix in _LINES_SUFFIXES or any(map(_is_object, _second_lines(text)))
             return "jsonl" if by_line else "json"
         if verdict == "whole":
             several: Container = "json" if "\n" in text[:end] else "jsonl"
             return several if (text[end:] + more).strip() else "object"
         text += more
+
+
+def is_dense(content: str | bytes, most: int) -> bool:
+    """Whether JSON may hold more than `most` values; commas and brackets inside texts count too."""
+    if len(content) <= most:
+        return False
+    if isinstance(content, bytes):
+        return content.count(b",") + content.count(b"[") + content.count(b"{") > most
+    return content.count(",") + content.count("[") + content.count("{") > most
+
+
+def _second_lines(text: str) -> Iterator[str]:
+    """The lines from the second on, some of them."""
+    place = text.find("\n") + 1
+    for _ in range(_LINES_LOOKED_AT):
+        end = text.find("\n", place)
+        if not place or end < 0:
+            break
+        yield text[place:end]
+        place = end + 1
+    if place:
+        yield text[place : place + _PEEK].partition("\n")[0]
 
 
 def _has_object_lines(text: str) -> bool:

@@ -8,6 +8,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -17,6 +18,12 @@ from typing import Any, BinaryIO, Protocol
 import zstandard
 
 from didact.errors import InputMissing
+from didact.sources.saved import data_files
+
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_GZIP = re.compile(re.escape(_GZIP_MAGIC))
+_SEARCHED = 1 << 20
+"""Bytes in which the next member is looked for at a time."""
 
 _PIECE = 4096
 """Compressed bytes decoded at a time: zstd can grow them 32,768-fold, so a hostile file costs at most 128 MiB."""
@@ -56,12 +63,14 @@ class ByteStream:
     """A file's bytes, decompressed when its first bytes say so.
 
     A damaged or truncated stream ends early instead of raising: what could be decoded is read, and `damage` says what
-    is wrong.
+    is wrong. With a `limit` it ends after that many bytes, as if the file did.
     """
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: BinaryIO, limit: int | None = None) -> None:
         self.damage: str | None = None
+        self._left = limit
         self._raw = raw
+        self._member = 0
         self._pending = raw.read(_PIECE)
         self._decoder = _decoder_for(self._pending)
         self._decoded = bytearray()
@@ -69,6 +78,9 @@ class ByteStream:
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes, fewer only at the end."""
+        if self._left is not None:
+            size = min(size, self._left)
+            self._left -= size
         if self._decoder is None and not self.compressed:
             start, self._pending = self._pending[:size], self._pending[size:]
             return start + self._raw.read(size - len(start)) if len(start) < size else start
@@ -80,10 +92,17 @@ class ByteStream:
 
     def unread(self, start: bytes) -> None:
         """Put bytes back in front of what is read next."""
+        if self._left is not None:
+            self._left += len(start)
         if self.compressed:
             self._decoded[:0] = start
         else:
             self._pending = start + self._pending
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file, as stored, are taken."""
+        return self._raw.tell()
 
     def _decode_piece(self, decoder: _Decoder) -> None:
         """Decode the pending bytes and fetch the next; at a member's end go on with the next member."""
@@ -105,6 +124,7 @@ class ByteStream:
             rest = more
         rest = rest.lstrip(b"\0")
         rest += self._raw.read(8) if 0 < len(rest) < 8 else b""
+        self._member = self._raw.tell() - len(rest)
         self._pending, self._decoder = rest, _decoder_for(rest)
         if rest and self._decoder is None:
             self._stop("bytes that are no compressed stream follow the last one")
@@ -112,10 +132,42 @@ class ByteStream:
     def _stop(self, damage: str) -> None:
         self.damage, self._decoder = damage, None
 
+    def resume(self, start: bytes) -> bool:
+        """After damage, go on at the next gzip member whose content begins with `start`; whether there is one.
+
+        What was decoded of the damaged member stays lost. `damage` is left to the caller to clear.
+        """
+        self._raw.seek(self._member + 1)
+        self._decoded.clear()
+        window, place = b"", self._member + 1
+        while piece := self._raw.read(_SEARCHED):
+            window += piece
+            for found in _GZIP.finditer(window):
+                if self._begins_with(place + found.start(), start):
+                    return True
+            kept = min(len(window), len(_GZIP_MAGIC) - 1)
+            place += len(window) - kept
+            window = window[len(window) - kept :]
+            self._raw.seek(place + kept)
+        return False
+
+    def _begins_with(self, member: int, start: bytes) -> bool:
+        """Whether a member at a place of the file begins with some bytes; if so, it is read next."""
+        self._raw.seek(member)
+        head = self._raw.read(_PIECE)
+        try:
+            found = zlib.decompressobj(wbits=31).decompress(head, len(start))
+        except zlib.error:
+            return False
+        if found != start:
+            return False
+        self._member, self._pending, self._decoder = member, head, _decoder_for(head)
+        return True
+
 
 @contextmanager
-def open_stream(path: Path) -> Iterator[ByteStream]:
-    """Open a plain, gzip, zstd, bzip2 or xz file, told apart by its first bytes.
+def open_stream(path: Path, limit: int | None = None) -> Iterator[ByteStream]:
+    """Open a plain, gzip, zstd, bzip2 or xz file, told apart by its first bytes; at most `limit` bytes are given.
 
     Raises InputMissing when the file is not there or may not be read.
     """
@@ -124,7 +176,7 @@ def open_stream(path: Path) -> Iterator[ByteStream]:
     except OSError as error:
         raise InputMissing(path, "readable file", error.strerror or "") from error
     with raw:
-        yield ByteStream(raw)
+        yield ByteStream(raw, limit)
 
 
 _COMPRESSORS: dict[str, Callable[[BinaryIO], Any]] = {
@@ -159,8 +211,9 @@ def bare_suffix(path: Path) -> str:
 def list_files(paths: Iterable[str], folder: Path) -> list[tuple[Path, str]]:
     """The files that paths stand for, each with its path relative to the source's root, in the order of those.
 
-    A folder stands for all files in and below it but hidden ones; a glob for the files it matches. Relative paths are
-    taken from `folder`. The root is the folder that all of them have in common. A file named twice is read once.
+    A folder stands for all files in and below it but hidden ones and those that `saved.data_files` leaves out; a glob
+    for the files it matches. Relative paths are taken from `folder`. The root is the folder that all of them have in
+    common. A file named twice is read once.
     Raises InputMissing when a path stands for nothing.
     """
     found: dict[Path, None] = {}
@@ -185,7 +238,9 @@ def _files_of(path: Path) -> tuple[Path, list[Path]]:
     if path.is_file():
         return path.parent, [path]
     if path.is_dir():
-        return path, [file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path))]
+        return path, data_files(
+            file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path))
+        )
     if not glob.has_magic(str(path)):
         return path, []
     fixed = _without_magic(path)
