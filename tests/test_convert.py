@@ -225,6 +225,39 @@ def test_columns_of_the_author_keep_their_names(tmp_path: Path) -> None:
     assert made.rows == [{"instruction": "a", "input": "", "output": "b", "n": 1}]
 
 
+def test_an_edit_reaches_values_inside_a_row(tmp_path: Path) -> None:
+    """A column that is a path inside the row is changed there."""
+    path = lines(tmp_path / "a.jsonl", [{"data": {"q": "a", "n": [1]}, "reply": "b"}])
+    columns = {"prompt": "data/q", "response": "reply"}
+    convert(
+        path,
+        tmp_path / "b.jsonl",
+        to="prompt_completion",
+        format="prompt_completion",
+        columns=columns,
+        edit=lambda record: record.with_texts(["c", "", "d"]),
+    )
+    assert (tmp_path / "b.jsonl").read_text() == '{"data": {"q": "c", "n": [1]}, "reply": "d"}\n'
+
+
+def test_a_table_without_names_stays_without_them(tmp_path: Path) -> None:
+    """Columns named by the caller are not written into the file; in another format they are keys."""
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\nc,d\n")
+    names = ["instruction", "output"]
+    convert(path, tmp_path / "b.csv", to="alpaca", format="alpaca", names=names)
+    assert (tmp_path / "b.csv").read_text() == path.read_text()
+    made = convert(path, to="dolly", format="alpaca", names=names).rows
+    assert [row["response"] for row in made] == ["b", "d"]
+
+
+def test_long_cells_do_not_hide_the_quotes(tmp_path: Path) -> None:
+    """A TSV file whose quoted cells run past what is looked at to tell quotes reads back the same."""
+    rows = [{"instruction": "say", "output": "line\n" * 40_000}, {"instruction": "x", "output": 'a\t"b"'}]
+    assert convert(lines(tmp_path / "a.jsonl", rows), tmp_path / "b.tsv", to="alpaca").lossless
+    assert [record.texts()[-1].text for record in read(tmp_path / "b.tsv", "alpaca")] == [row["output"] for row in rows]
+
+
 def test_a_refusal_writes_nothing(tmp_path: Path) -> None:
     """What would be lost is told with its number, reason and first place, and no file is left behind."""
     path = lines(tmp_path / "a.jsonl", [*ALPACA, ALPACA[0], {"output": "lonely"}])
@@ -371,7 +404,7 @@ def test_rows_in_memory_are_converted() -> None:
         assert convert(given_rows, to="dolly").rows == expected
     missing = pd.DataFrame([{**ALPACA[0], "n": 1.0}, {**ALPACA[1], "n": None}])
     assert [row.get("n") for row in convert(missing, to="alpaca").rows] == [1.0, None]
-    with pytest.raises(CallError, match="holds no rows"):
+    with pytest.raises(CallError, match="neither a path nor rows"):
         convert(5, to="dolly")
 
 

@@ -133,6 +133,7 @@ def _value(text: str) -> Any:
 @click.option("--to", required=True, metavar="FORMAT", help="Format to write; `didact formats` lists them.")
 @click.option("--from", "format_name", default="auto", show_default=True, metavar="FORMAT", help="Format to read.")
 @pairs_option("--columns", metavar="NAME=KEY", help="Which key of a row holds what, as in prompt=query; repeatable.")
+@names_option
 @click.option(
     "--unit",
     type=click.Choice(["paragraphs", "file", "line"]),
@@ -152,6 +153,7 @@ def convert(
     to: str,
     format_name: str,
     columns: dict[str, str],
+    names: list[str],
     unit: Any,
     allow_loss: bool,
     losses: Path | None,
@@ -169,7 +171,13 @@ def convert(
     from didact.report.progress import Narrator
 
     tell, refusal = Narrator(), None
-    how: dict[str, Any] = {"format": format_name, "columns": columns, "unit": unit, "overwrite": overwrite}
+    how: dict[str, Any] = {
+        "format": format_name,
+        "columns": columns,
+        "names": names,
+        "unit": unit,
+        "overwrite": overwrite,
+    }
     try:
         report = make(given, out, to=to, allow_loss=allow_loss, tell=tell, **how)
     except WouldLose as error:
@@ -180,7 +188,7 @@ def convert(
     if as_json:
         print_json(report.as_json())
     else:
-        print_conversion(report)
+        print_conversion(report, refused=refusal is not None)
     for code, count in sorted(report.copied.items()):
         click.echo(f"didact: {count:,} rows with {code} could not be read and were copied as they are", err=True)
     if refusal is not None:

@@ -10,13 +10,12 @@ import orjson
 
 from didact.convert.items import Element, Item, read_item
 from didact.convert.records import Given
-from didact.errors import CallError, DataError, RowError
+from didact.errors import CallError, RowError
 from didact.formats.detect import SAMPLE_ROWS, named_or_detected
-from didact.formats.fields import kind_of
 from didact.formats.registry import Adapter
 from didact.records import KINDS, Record
-
-_PLACE = "<rows>"
+from didact.sources.memory import ROWS, rows_of
+from didact.sources.spool import spelt_row
 
 
 def memory_elements(given: Any, format: str, columns: Mapping[str, str]) -> tuple[str, Iterator[Given]]:
@@ -24,56 +23,31 @@ def memory_elements(given: Any, format: str, columns: Mapping[str, str]) -> tupl
 
     Raises CallError when the format cannot be told, or what is given holds no rows.
     """
-    stream = iter(_rows_of(given))
+    named = rows_of(given) or []
+    stream = chain.from_iterable(one.rows for one in named)
     sample = list(islice(stream, SAMPLE_ROWS))
     whole = chain(sample, stream)
     if sample and isinstance(sample[0], tuple(KINDS.values())):
         return "", _of_records(whole)
-    adapter = named_or_detected(format, sample, _PLACE, columns)
+    adapter = named_or_detected(format, [_as_json(row, ROWS) for row in sample], ROWS, columns)
     if adapter.list_key is not None:
         raise CallError(f"format '{adapter.name}' is one JSON object; write it to a file and convert that")
     return adapter.name, _of_values(whole, adapter, columns)
 
 
-def _rows_of(given: Any) -> Iterable[Any]:
-    """The rows of whatever holds some. Raises CallError."""
-    if hasattr(given, "to_dict") and hasattr(given, "iterrows"):
-        return _rows_of_frame(given)
-    if isinstance(given, Mapping) or not isinstance(given, Iterable):
-        raise CallError(f"{kind_of(given)} holds no rows; give paths, a list of dicts, records, or a data frame")
-    return given
-
-
-def _rows_of_frame(frame: Any) -> Iterator[dict[str, Any]]:
-    """Rows of a pandas data frame; what it counts as missing is null."""
-    for row in frame.to_dict("records"):
-        yield {str(key): None if value is None or value != value else value for key, value in row.items()}
-
-
 def _of_values(rows: Iterable[Any], adapter: Adapter, columns: Mapping[str, str]) -> Iterator[Given]:
     for line, row in enumerate(rows, 1):
-        value = _as_json(row, line)
+        value = _as_json(row, f"{ROWS}:{line}")
         try:
             inner = [("", value)] if adapter.unfold is None else adapter.unfold(value)
             items = [read_item(adapter, one, columns, line, inside) for inside, one in inner]
         except RowError as error:
             items = [Item(line, "", value, None, error.code)]
-        yield Given(Element(line - 1, value, items), _PLACE, adapter.name)
+        yield Given(Element(line - 1, value, items), ROWS, adapter.name)
 
 
-def _as_json(row: Any, line: int) -> Any:
-    """A row as JSON holds it: numbers of numpy as numbers, its arrays as lists. Raises DataError."""
-    try:
-        return orjson.loads(orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain))
-    except (TypeError, orjson.JSONEncodeError) as error:
-        raise DataError(f"{_PLACE}:{line}: a row holds what JSON cannot: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    """Arrays of objects and scalars as numpy and pandas have them."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no JSON value")
+def _as_json(row: Any, where: str) -> Any:
+    return orjson.loads(spelt_row(row, where))
 
 
 def _of_records(records: Iterable[Record]) -> Iterator[Given]:
@@ -82,4 +56,4 @@ def _of_records(records: Iterable[Record]) -> Iterator[Given]:
         origin = record.origin
         raw = origin.row.encode("utf-8") if origin is not None and origin.row is not None else b""
         item = Item(line, "", orjson.loads(raw) if raw else None, record)
-        yield Given(Element(line - 1, item.row, [item]), _PLACE, origin.format if origin is not None else "", None, raw)
+        yield Given(Element(line - 1, item.row, [item]), ROWS, origin.format if origin is not None else "", None, raw)

@@ -21,7 +21,7 @@ from didact.convert.targets import WRITE, NewRow, elements_of, objects_of, write
 from didact.durable import atomic_dir, write_with
 from didact.engine.local import without_cycle_collector
 from didact.errors import CallError, WouldLose
-from didact.formats.registry import Adapter, get
+from didact.formats.registry import Adapter, chosen, get
 from didact.formats.writing import Loss
 from didact.recipe.sources import Unit
 from didact.records import Header
@@ -35,6 +35,7 @@ from didact.sources.given import given_source
 from didact.sources.plan import plan_source
 from didact.sources.read import header_of
 from didact.sources.rewriting import rewrite
+from didact.sources.spool import Spool
 
 BY_SUFFIX: dict[str, Container] = {
     ".jsonl": "jsonl",
@@ -74,6 +75,7 @@ def convert(
     to: str,
     format: str = "auto",
     columns: Mapping[str, str] | None = None,
+    names: Sequence[str] = (),
     unit: Unit = "paragraphs",
     allow_loss: bool = False,
     overwrite: bool = False,
@@ -86,21 +88,22 @@ def convert(
     out: the file to write, a folder when `given` is a folder or a glob; its ending says the container and how it is
         compressed, else both are as they were. None: nothing is written, and the report holds the new rows.
     to: the format to write; `format`: the one to read.
-    columns: which key of a row holds what, as in a recipe.
+    columns: which key of a row holds what; names: of the columns of CSV and TSV files without a line of names;
+        unit: what one record of plain text is. All as in a recipe.
     edit: called with every record; gives the record to be written.
 
     Raises WouldLose, which carries the report, when something would be lost; nothing is written then, unless
     `allow_loss`. Raises CallError for a call that cannot be meant, StoreError when the disk refuses. Whatever is
     raised, what stood under `out` before is still there, and nothing else is.
     """
-    adapter = get(to)
+    adapter = get(*chosen(to, Path.cwd()))
     if adapter.write is None:
         raise CallError(f"format '{to}' can be read, but not written; `didact formats` says which can")
     job = _Job(adapter, columns or {}, edit, Ledger(Conversion(to)), tell if tell is not None else Silent())
     job.tell.stage("convert")
     with without_cycle_collector():
         if _are_paths(given):
-            _convert_files(job, given, out, format, unit, allow_loss, overwrite)
+            _convert_files(job, given, out, format, names, unit, allow_loss, overwrite)
         else:
             _convert_rows(job, given, out, format, allow_loss, overwrite)
     return job.ledger.report
@@ -128,11 +131,27 @@ def _refusal(report: Conversion) -> str:
 
 
 def _convert_files(
-    job: _Job, given: Any, out: str | Path | None, format: str, unit: Unit, allow_loss: bool, overwrite: bool
+    job: _Job,
+    given: Any,
+    out: str | Path | None,
+    format: str,
+    names: Sequence[str],
+    unit: Unit,
+    allow_loss: bool,
+    overwrite: bool,
 ) -> None:
     paths = [str(path) for path in ([given] if isinstance(given, str | Path) else given)]
-    source = given_source(paths, format=format, columns=dict(job.columns), unit=unit)
-    files = plan_source("convert", source, Path.cwd())
+    source = given_source(paths, format=format, columns=dict(job.columns), names=list(names), unit=unit)
+    with Spool() as spool:
+        files = plan_source("convert", source, Path.cwd(), spool)
+        alone = len(files) == 1 and len(paths) == 1 and Path(paths[0]).is_file()
+        _write_files(job, files, out, alone, allow_loss, overwrite)
+
+
+def _write_files(
+    job: _Job, files: Sequence[SourceFile], out: str | Path | None, alone: bool, allow_loss: bool, overwrite: bool
+) -> None:
+    """Convert files into `out`; `alone` when the call named just one, which becomes a file and no folder."""
     if out is None:
         for file in files:
             job.ledger.report.files.append({"path": file.relative, "format": file.format, "written": ""})
@@ -141,7 +160,6 @@ def _convert_files(
         return
     target = Path(out)
     _require_free(target, files, overwrite)
-    alone = len(files) == 1 and len(paths) == 1 and Path(paths[0]).is_file()
     into_folder = not alone or (job.adapter.list_key is not None and not bare_suffix(target))
     if into_folder:
         with atomic_dir(target) as aside:
@@ -205,6 +223,8 @@ def _container(adapter: Adapter, file: SourceFile, target: Path) -> Container:
         return "object"
     if container == "object":
         return "json"
+    if container in ("html", "warc") and (file.format != adapter.name or not kept):
+        return "jsonl"
     return "jsonl" if container == "text" and adapter.name != "text" and kept else container
 
 
@@ -246,7 +266,7 @@ def _lost(finding: Finding) -> Element:
 
 def _of_file(job: _Job, file: SourceFile) -> Iterator[Given]:
     """Everything in a file, in order."""
-    adapter = get(file.format)
+    adapter = get(file.format, file.plugin)
     for found in read_blocks(file, BLOCK_BYTES, ROW_LIMIT, adapter.list_key):
         if isinstance(found, Finding):
             if CODES[found.code].row:

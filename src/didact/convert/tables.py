@@ -165,8 +165,8 @@ def _groups(spool: Spool) -> Iterator[list[Spooled]]:
 
 def _lost_in_columns(adapter: Adapter, row: dict[str, Any], held: dict[str, Any]) -> list[Loss]:
     """Only nulls may be added: every row of a column has all fields."""
-    from didact.sources.columnar_rewriting import without_nulls
+    from didact.sources.columnar import with_absent_keys
 
     found = _differences(adapter, row, held, "the column cannot hold it")
-    same = {key for key, value in row.items() if same_json(without_nulls(value), without_nulls(held.get(key)))}
+    same = {key for key, value in row.items() if same_json(with_absent_keys(value), with_absent_keys(held.get(key)))}
     return [loss for loss in found if loss.pointer[1:].partition("/")[0] not in same]

@@ -33,7 +33,9 @@ def recast(record: Record, kind: str, header: Header | None = None) -> Record:
     change = _CHANGES.get((record.kind, kind))
     if change is None:
         raise NoPlace(f"a {record.kind} record cannot be written as {kind}")
-    return change(record, header).model_copy(update={name: getattr(record, name) for name in _SHARED})
+    made = change(record, header)
+    made.assign(**{name: getattr(record, name) for name in _SHARED})
+    return made
 
 
 def _as_chat(record: Record, header: Header | None) -> Chat:

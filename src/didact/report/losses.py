@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _SHOWN = 30
 
 
-def print_conversion(report: Conversion, console: Console | None = None) -> None:
-    """Print the report of a conversion on stdout, the commonest losses first."""
+def print_conversion(report: Conversion, console: Console | None = None, *, refused: bool = False) -> None:
+    """Print the report of a conversion on stdout, the commonest losses first; refused: nothing of it was written."""
     out = console or plain_console()
     shown = sorted(report.losses, key=lambda kind: -kind.records)[:_SHOWN]
     if shown:
@@ -33,6 +33,7 @@ def print_conversion(report: Conversion, console: Console | None = None) -> None
         out.print(table(f"Lost in format '{report.to}'", ["what", "why", "first at", "records"], rows, left=3))
     if len(report.losses) > _SHOWN:
         out.print(f"and {len(report.losses) - _SHOWN:,} more kinds; --losses FILE.json has all of them")
-    told = f"{report.records:,} records: {report.written:,} written, {report.left_out:,} left out"
+    done = "would be written" if refused else "written"
+    told = f"{report.records:,} records: {report.written:,} {done}, {report.left_out:,} left out"
     changed = f", {report.changed:,} edited" if report.changed else ""
     out.print(Text(f"{told}, {report.losing:,} losing something{changed}"))

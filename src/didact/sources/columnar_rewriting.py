@@ -14,7 +14,7 @@ from didact.errors import DataError, NoPlace
 from didact.formats.fields import pointer
 from didact.formats.json_edit import same_json
 from didact.sources.blocks import Block, Cursor, SourceFile
-from didact.sources.columnar import as_json, columnar_batches, cut_arrow, cut_parquet
+from didact.sources.columnar import as_json, columnar_batches, cut_arrow, cut_parquet, with_absent_keys
 
 if TYPE_CHECKING:
     from didact.sources.rewriting import Changes
@@ -107,13 +107,6 @@ def _with(columns: dict[str, pa.Array], name: str, schema: pa.Schema, place: int
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise NoPlace(f"the column is of type {kind}: {error}", pointer(name)) from error
     back = next(as_json(pa.RecordBatch.from_arrays([one], names=[name])))[name]
-    if not same_json(without_nulls(back), without_nulls(value)):
+    if not same_json(with_absent_keys(back), with_absent_keys(value)):
         raise NoPlace(f"the column is of type {kind}, which holds less than the new value", pointer(name))
     return pa.concat_arrays([column.slice(0, place), one, column.slice(place + 1)])
-
-
-def without_nulls(value: Any) -> Any:
-    """A value without the keys that are null: an Arrow struct has all its fields in every row."""
-    if isinstance(value, dict):
-        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value

@@ -19,6 +19,8 @@ PEEK = 1 << 16
 
 _CELL_WITH_QUOTE = re.compile(rb'(?:\A|[\t\n])("(?:[^"]|"")*"(?=[\t\r\n])|")')
 
+_CLOSED = re.compile(rb'"[\t\r\n]')
+
 
 def cells_of(text: str, delimiter: str, quoted: bool, limit: int) -> list[str]:
     """The cells of one row, which may hold line ends inside quotes. Raises csv.Error when a quote is not closed.
@@ -63,8 +65,11 @@ def uses_quotes(start: bytes, delimiter: bytes) -> bool:
     """
     if delimiter == b",":
         return True
-    cells = _CELL_WITH_QUOTE.findall(start[: start.rfind(b"\n") + 1])
-    return bool(cells) and b'"' not in cells
+    lines = start[: start.rfind(b"\n") + 1]
+    cells = list(_CELL_WITH_QUOTE.finditer(lines))
+    opened = next((cell.end() for cell in cells if cell[1] == b'"'), None)
+    cut = opened is not None and len(start) >= PEEK and _CLOSED.search(lines, opened) is None and cells[0][1] != b'"'
+    return bool(cells) and (opened is None or cut)
 
 
 def cut_delimited(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: int) -> Cut:

@@ -128,6 +128,8 @@ def row_as(block: Block, place: int, value: Any) -> bytes:
     raw = block.row(place)
     if block.container == "text":
         return _unit(value)
+    if block.container in ("html", "warc"):
+        raise NoPlace("the text of a web page stands among its tags; write another format to change it")
     if block.container not in DELIMITERS:
         first, *others = value.values if isinstance(value, Several) else [value]
         between = b"\n" if block.container == "jsonl" else b", "
