@@ -25,7 +25,7 @@ ORDER = tuple(
     engine
     store
     report
-    build validate repair
+    build validate repair convert
     model
     evaluate serve
     run

@@ -35,6 +35,14 @@ def renamed(row: Any, columns: Mapping[str, str], adapter: Adapter) -> Any:
     return {own.get(key, f"{key}#2" if key in taken else key): value for key, value in row.items()} | found
 
 
+def restored(row: Any, given: Any, columns: Mapping[str, str], adapter: Adapter) -> Any:
+    """The opposite of `renamed`: a changed row under the keys of the row it was `given` as."""
+    if not columns or not isinstance(row, dict):
+        return row
+    theirs = {adapter.columns[generic]: key for generic, key in columns.items() if key in given}
+    return {theirs.get(key, key[:-2] if key.endswith("#2") and key[:-2] in theirs else key): row[key] for key in row}
+
+
 def require_columns(adapter: Adapter, columns: Mapping[str, str], where: str) -> None:
     """Raises CallError when `columns` names something the format does not have."""
     for generic in columns:

@@ -145,6 +145,11 @@ class Origin(Strict):
         description="Fields that were `null` in the row; the record holds an empty text there.",
         examples=[["input"]],
     )
+    row: str | None = Field(
+        None,
+        description="The author's row as JSON text, when the reader was asked to keep it; never in a version.",
+        examples=['{"instruction": "Sort.", "output": "1 2 3"}'],
+    )
 
 
 class Common(Strict):

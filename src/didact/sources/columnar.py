@@ -73,6 +73,12 @@ def _batches(mapped: pa.NativeFile) -> Iterator[pa.RecordBatch]:
 
 def columnar_rows(block: Block) -> Iterator[dict[str, Any]]:
     """The rows of a block, in order. Raises pyarrow.ArrowException or OSError when the file cannot be decoded."""
+    for batch in columnar_batches(block):
+        yield from as_json(batch)
+
+
+def columnar_batches(block: Block) -> Iterator[pa.RecordBatch]:
+    """The rows of a block as record batches, in order. Raises as `columnar_rows` does."""
     if not len(block):
         return
     first, last = int(block.starts[0]), int(block.starts[-1]) + 1
@@ -82,8 +88,7 @@ def columnar_rows(block: Block) -> Iterator[dict[str, Any]]:
         if before >= last:
             return
         if before + batch.num_rows > first:
-            part = batch.slice(max(0, first - before), min(batch.num_rows, last - before) - max(0, first - before))
-            yield from as_json(part)
+            yield batch.slice(max(0, first - before), min(batch.num_rows, last - before) - max(0, first - before))
         before += batch.num_rows
 
 

@@ -14,7 +14,9 @@ from didact.sources.files import ByteStream
 from didact.sources.lines import past_line
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
-_PEEK = 1 << 16
+PEEK = 1 << 16
+"""Bytes at the start of a file that tell whether its cells are quoted."""
+
 _CELL_WITH_QUOTE = re.compile(rb'(?:\A|[\t\n])("(?:[^"]|"")*"(?=[\t\r\n])|")')
 
 
@@ -67,11 +69,11 @@ def uses_quotes(start: bytes, delimiter: bytes) -> bool:
 
 def cut_delimited(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: int) -> Cut:
     """Blocks of whole rows; the header row, or the one made of the names given, is each block's head and no row."""
-    rest, last = _more(stream, b"", max(block_bytes, _PEEK))
+    rest, last = _more(stream, b"", max(block_bytes, PEEK))
     blank = len(rest) - len(rest.lstrip(b"\r\n"))
     cursor.skip(rest[:blank])
     rows = _Rows(cursor, DELIMITERS[cursor.file.container], row_limit)
-    rows.quoted = uses_quotes(rest[:_PEEK], rows.delimiter.encode())
+    rows.quoted = uses_quotes(rest[:PEEK], rows.delimiter.encode())
     rows.head = named_head(cursor.file.names, rows.delimiter)
     rest = rest[blank:]
     while True:

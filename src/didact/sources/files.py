@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import bz2
 import glob
+import gzip
 import io
 import lzma
 import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -176,6 +177,22 @@ def open_stream(path: Path, limit: int | None = None) -> Iterator[ByteStream]:
         raise InputMissing(path, "readable file", error.strerror or "") from error
     with raw:
         yield ByteStream(raw, limit)
+
+
+_COMPRESSORS: dict[str, Callable[[BinaryIO], Any]] = {
+    # Neither its name nor the time stands in a gzip file: the same content gives the same bytes.
+    ".gz": lambda raw: gzip.GzipFile("", "wb", 6, raw, mtime=0),
+    ".zst": lambda raw: zstandard.ZstdCompressor().stream_writer(raw, closefd=False),
+    ".bz2": lambda raw: bz2.BZ2File(raw, "wb"),
+    ".xz": lambda raw: lzma.LZMAFile(raw, "wb"),  # noqa: SIM115 (closed by the caller)
+}
+
+
+@contextmanager
+def write_stream(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing, compressed as the ending of its name says. Raises OSError when the disk refuses."""
+    with path.open("wb") as raw, _COMPRESSORS.get(path.suffix.lower(), nullcontext)(raw) as out:
+        yield out
 
 
 def bytes_stream(content: bytes) -> ByteStream:

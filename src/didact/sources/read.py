@@ -90,13 +90,15 @@ def _list_key(file: SourceFile) -> str | None:
     return get(file.format, file.plugin).list_key if file.format else None
 
 
-def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
-    """Read the rows of a block as records, check them, and account for each."""
+def read_block(
+    block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT, *, keep_rows: bool = False
+) -> BlockRead:
+    """Read the rows of a block as records, check them, and account for each. `keep_rows`: see `read`."""
     adapter = get(file.format, file.plugin)
     if source.split is None and file.split is not None:
         source = source.model_copy(update={"split": file.split})
     read = BlockRead(described=any(getattr(source, name) is not None for name in _DESCRIBING))
-    header = _header(block, adapter)
+    header = header_of(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
     found = rows(block, row_limit)
@@ -114,11 +116,24 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
             )
         else:
             _read_row(read, block, row, inside, adapter, header, source)
+            if keep_rows:
+                _keep_row(read, block, row, inside, adapter, source)
     return read
 
 
 _DESCRIBING = ("system", "license", "language", "task", "split", "group")
 """Settings of a source that say something about all its records."""
+
+
+def _keep_row(read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, source: Source) -> None:
+    """Put the row into the record that was just made of it, as its author spelt it where it is JSON."""
+    record = read.records[-1] if read.records else None
+    if record is None or record.origin is None or read.places[-1].index != row.index or record.origin.row is not None:
+        return
+    own = renamed(row.value, source.columns, adapter)
+    as_written = block.container in ("jsonl", "json", "object") and not inside and own is row.value
+    raw = block.row(row.index - block.first) if as_written else orjson.dumps(own)
+    record.origin.row = raw.decode("utf-8")
 
 
 def _unfolded(
@@ -138,7 +153,7 @@ def _unfolded(
             yield Row(row.index, row.line, row.offset, value, () if place else row.notes), pointer
 
 
-def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
+def header_of(block: Block, adapter: Adapter) -> Header | RowError | None:
     """What the block's file says once, or why it cannot be read."""
     if adapter.header is None or not block.head or block.container != "object":
         return None
@@ -160,7 +175,7 @@ def _read_row(
     """One row: a record with its findings, or a rejected row. `inside` is its pointer in a nested file's element."""
     columns = source.columns
     try:
-        reading = _reading(renamed(row.value, columns, adapter) if columns else row.value, adapter, header)
+        reading = reading_of(renamed(row.value, columns, adapter) if columns else row.value, adapter, header)
         record = reading.record
         if read.described:
             record = _with_metadata(record, row.value, source, header)
@@ -183,7 +198,7 @@ def _read_row(
     read.places.append(Place(block.path, row.index, row.line, row.offset))
 
 
-def _reading(value: Any, adapter: Adapter, header: Header | None) -> Reading:
+def reading_of(value: Any, adapter: Adapter, header: Header | None) -> Reading:
     """A row as a record. Raises RowError, whatever a hostile row makes of the JSON that stands inside its texts."""
     try:
         return adapter.read(value, header)
@@ -285,13 +300,16 @@ def read(
     unit: Unit = "paragraphs",
     name: str = ROWS,
     findings: list[Finding] | None = None,
+    keep_rows: bool = False,
 ) -> Iterator[Record]:
     """Records of files, folders or globs, one after the other; or of rows in memory.
 
     given: a path or a list of them; a database URL, with a `query`; or rows as `sources.memory.rows_of` takes them,
     which findings call `name`.
     A list given as `findings` receives every finding, and rejected rows are passed over. Without one, the first
-    rejected row raises DataError: no row disappears unseen. Raises InputMissing or CallError as `plan_source` does.
+    rejected row raises DataError: no row disappears unseen. `keep_rows` puts each row's JSON text into its record's
+    origin, so that `convert` writes an edited record with its author's order of keys and spelling of numbers.
+    Raises InputMissing or CallError as `plan_source` does.
     """
     with Spool() as spool:
         paths = as_paths(given, spool, name)
@@ -302,7 +320,7 @@ def read(
             if isinstance(found, Finding):
                 _report([found], findings)
                 continue
-            block = read_block(found, file, source)
+            block = read_block(found, file, source, keep_rows=keep_rows)
             _report(block.findings, findings)
             yield from block.records
 
