@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -27,6 +28,18 @@ from didact.model.transformer import Decoder
 
 _STEP = re.compile(r"step-(\d+)")
 _OPTIM = Path("optim") / "state.safetensors"
+
+
+class Vocabulary(Protocol):
+    """What a checkpoint asks of a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, unused ones included."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of its content."""
 
 
 def save_checkpoint(
@@ -96,12 +109,16 @@ def load_model(path: Path, device: torch.device | None = None) -> Decoder:
         raise InputMissing(
             path / "config.json", "model configuration", "a checkpoint is a folder such as RUN/finetune/step-120"
         )
-    model = Decoder(from_hugging_face(read_json(path / "config.json"), str(path / "config.json")))
+    config = from_hugging_face(read_json(path / "config.json"), str(path / "config.json"))
+    with torch.device("meta"):  # sizes without memory: the weights come from the file
+        model = Decoder(config)
     tensors = _read_weights(path)
-    if model.config.tie_word_embeddings:
+    if config.tie_word_embeddings:
         tensors["lm_head.weight"] = tensors.get("model.embed_tokens.weight", torch.empty(0))
     _check_names(path, model, tensors)
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=True)
+    if config.tie_word_embeddings:
+        model.lm_head.weight = model.model.embed_tokens.weight
     return model.to(device) if device is not None else model
 
 
@@ -208,10 +225,33 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def check_vocabulary(config: DecoderConfig, vocab_size: int, where: Path) -> None:
-    """Refuse a tokenizer whose ids the model has no rows for."""
-    if vocab_size != config.vocab_size:
+def check_vocabulary(config: DecoderConfig, tokenizer: Vocabulary, where: Path) -> None:
+    """Refuse a tokenizer whose ids the model has no rows for, or that is not the one a checkpoint was trained with.
+
+    Models of others may have more rows than their tokenizer has tokens; ours say which tokenizer they saw.
+    """
+    trained = read_state(where).get("tokenizer") if (where / "state.json").is_file() else None
+    if trained is not None and trained != tokenizer.digest:
+        raise CallError(f"{where}: was trained with another tokenizer; use the one in its folder")
+    if tokenizer.vocab_size > config.vocab_size:
         raise CallError(
-            f"{where}: the model has {config.vocab_size} token rows and the tokenizer {vocab_size}; use the "
+            f"{where}: the model has {config.vocab_size} token rows and the tokenizer {tokenizer.vocab_size}; use the "
             "tokenizer it was trained with"
         )
+
+
+@torch.no_grad()
+def widen_vocabulary(model: Decoder, rows: int) -> Decoder:
+    """The same model with at least `rows` token rows; a new token starts as the mean of all, so that none stands out.
+
+    Needed when a template brings reserved tokens that a model of others never saw. The model itself where it has them.
+    """
+    if model.config.vocab_size >= rows:
+        return model
+    wide = Decoder(replace(model.config, vocab_size=rows)).to(model.lm_head.weight.device)
+    tensors = model.state_dict()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        known = tensors[name]
+        tensors[name] = torch.cat([known, known.mean(0, keepdim=True).expand(rows - len(known), -1)])
+    wide.load_state_dict(tensors)
+    return wide

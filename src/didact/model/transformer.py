@@ -7,6 +7,7 @@ rows, T tokens, C width, H query heads, K key heads, D head size.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from didact.model.attention import Attend, attend_causally
-from didact.model.config import DecoderConfig
+from didact.model.config import DecoderConfig, RopeScaling
 
 EMBEDDING_STD = 0.02
 """Spread of the initial embedding; small enough that a tied head starts near uniform predictions."""
@@ -83,9 +84,24 @@ def rotary_angles(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Ten
     """Cosine and sine of each position's angles, (B, T, 1, D): the same for every head and layer."""
     steps = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=positions.device)
     frequency = 1.0 / (config.rope_theta ** (steps / config.head_dim))
+    if config.rope_scaling is not None:
+        frequency = _stretched(frequency, config.rope_scaling)
     angle = positions[..., None].float() * frequency  # (B, T) -> (B, T, D / 2)
     angle = torch.cat((angle, angle), dim=-1)[:, :, None]  # -> (B, T, 1, D)
     return angle.cos(), angle.sin()
+
+
+def _stretched(frequency: Tensor, scaling: RopeScaling) -> Tensor:
+    """Angles per token after Llama 3.1's scaling, in the order of operations its reference takes; (D / 2,)."""
+    wavelength = 2 * math.pi / frequency
+    longest = scaling.original_max_position_embeddings / scaling.low_freq_factor
+    shortest = scaling.original_max_position_embeddings / scaling.high_freq_factor
+    slow = torch.where(wavelength > longest, frequency / scaling.factor, frequency)
+    kept = (scaling.original_max_position_embeddings / wavelength - scaling.low_freq_factor) / (
+        scaling.high_freq_factor - scaling.low_freq_factor
+    )
+    between = ~(wavelength < shortest) * ~(wavelength > longest)
+    return torch.where(between, (1 - kept) * slow / scaling.factor + kept * slow, slow)
 
 
 class Attention(nn.Module):

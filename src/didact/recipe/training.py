@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -86,7 +87,8 @@ class TrainingSettings(TrainingPart):
     context: int | None = Field(
         None,
         ge=16,
-        description="Longest piece of text in this phase, in tokens; at most the model's, which is the default.",
+        description="Longest piece of text in this phase, in tokens; at most the model's, which is the default. "
+        "Default with `base`: at most batch_tokens.",
     )
     batch_tokens: Count = Field(
         4096,
@@ -163,7 +165,17 @@ class PretrainSettings(TrainingSettings):
 class FinetuneSettings(TrainingSettings):
     """Fine-tuning: loss on the assistant's tokens of the `finetune` mix, from the best pre-trained checkpoint."""
 
-    learning_rate: Positive | None = Field(None, description="Peak rate of AdamW. Default: half of pre-training's.")
+    base: Path | None = Field(
+        None,
+        description="A Llama- or Qwen3-type model folder of others (config.json, safetensors, tokenizer.json) or a "
+        "checkpoint to start from, relative to the recipe. `tokenizer.file` has to name the same folder. Default: the "
+        "best pre-trained checkpoint of this run.",
+    )
+    learning_rate: Positive | None = Field(
+        None,
+        description="Peak rate of AdamW. Default: half of pre-training's, and 0.00002 with `base`, since a model that "
+        "saw much more text is to be moved gently.",
+    )
     muon_learning_rate: Positive = Field(
         0.01, description="Peak rate of Muon when optimizer is muon; half of pre-training's."
     )
