@@ -16,6 +16,7 @@ import xxhash
 
 from didact.canonical import content_hash
 from didact.errors import NoTrainedTokens
+from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan, Policy, Shards
 from didact.model.fit import FitResult, OnProgress, Phase, accumulate, fit
 from didact.model.horizon import planned_steps
@@ -61,6 +62,7 @@ def train_phase(
     on_progress: OnProgress | None,
 ) -> FitResult:
     """Fit a model on shards and keep its checkpoints in `folder`; `origin` tells where its first weights came from."""
+    model.recompute = settings.recompute
     context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
     device = model.lm_head.weight.device.type
     plan = BatchPlan(train, context, settings.batch_tokens, tokens_at_once(settings, device), policy, seed)
@@ -92,6 +94,7 @@ def train_phase(
             "data": plan.report(),
         },
         world=world,
+        average=WeightAverage(model, settings.average) if settings.average is not None else None,
     )
     return fit(phase, on_progress)
 

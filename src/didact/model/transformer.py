@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from didact.model.attention import Attend, attend_causally
 from didact.model.config import DecoderConfig, RopeScaling
@@ -179,6 +180,8 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
+        """Whether blocks are computed again in the backward pass; training sets it."""
         self.model = Stack(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
@@ -196,8 +199,10 @@ class Decoder(nn.Module):
         angles = rotary_angles(self.config, positions)
         x = self.model.embed_tokens(ids)  # (B, T) -> (B, T, C)
         last = len(self.model.layers) - 1
+        again = self.recompute and torch.is_grad_enabled()
         for layer, block in enumerate(self.model.layers):
-            x = block(x, angles, attend, only if layer == last else None)
+            given = (x, angles, attend, only if layer == last else None)
+            x = checkpoint(block, *given, use_reentrant=False) if again else block(*given)
         y: Tensor = self.model.norm(x)
         return y
 

@@ -11,6 +11,7 @@ from didact.recipe.quantity import Count
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Schedule = Literal["wsd", "cosine"]
 
 
 class TrainingPart(BaseModel):
@@ -112,17 +113,32 @@ class TrainingSettings(TrainingPart):
         "so it does "
         "not depend on the width.",
     )
+    schedule: Schedule = Field(
+        "wsd",
+        description="wsd: the rate climbs, stays and falls linearly (warm-up, stable, decay); a run can be stopped or "
+        "extended while it stays. cosine: it falls along half a cosine right after the warm-up.",
+    )
     warmup: Share = Field(0.04, description="Share of the steps in which the rate climbs linearly from zero.")
     decay: Share = Field(
         0.5,
-        description="Share of the steps, at the end, in which the rate falls linearly to zero. Short runs gain "
-        "from a long "
-        "decay.",
+        description="With wsd, share of the steps, at the end, in which the rate falls linearly to zero. Short runs "
+        "gain from a long decay.",
     )
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Decoupled decay per unit of learning rate, on matrices only: norms have no scale to shrink."
     )
     clip: Positive = Field(1.0, description="Largest global gradient norm; longer gradients are scaled down.")
+    average: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+        None,
+        description="Keep an exponential moving average of the weights with this decay, such as 0.99, validate it and "
+        "write it into the checkpoints. Costs one more copy of the weights. Default: none, since a rate that falls to "
+        "zero averages already.",
+    )
+    recompute: bool = Field(
+        False,
+        description="Compute each block again in the backward pass instead of keeping what is inside it: memory of one "
+        "block instead of all, for about a third more time and the same gradients.",
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw",
         description="adamw for all, or muon for the block matrices and adamw for the rest. Muon learns more "
@@ -141,6 +157,11 @@ class TrainingSettings(TrainingPart):
     )
     keep_last: int = Field(1, ge=1, le=1000, description="How many of the newest checkpoints to keep, beside the best.")
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics.jsonl and progress reports.")
+    spike: Positive = Field(
+        6.0,
+        description="Log a step and its documents when its loss lies this many standard deviations above that of about "
+        "the last 50 steps; nothing else happens. 6 is silent in healthy runs.",
+    )
     non_finite_limit: int = Field(
         5,
         ge=1,
@@ -150,6 +171,10 @@ class TrainingSettings(TrainingPart):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> TrainingSettings:
+        if self.schedule == "cosine":
+            if "decay" in self.model_fields_set:
+                raise ValueError("decay belongs to the schedule wsd; cosine falls from the warm-up to the end")
+            return self
         if self.warmup + self.decay > 1:
             raise ValueError(
                 f"warmup {self.warmup} and decay {self.decay} are shares of the same steps; together they must "
