@@ -9,6 +9,7 @@ A folder gets its name only when it is whole, and a pointer names a folder only 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -21,13 +22,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from didact.durable import atomic_dir, read_json, remove_asides, write_atomic, write_json
+from didact.durable import atomic_dir, read_json, remove_asides, sha256_file, write_atomic, write_json
 from didact.errors import CallError, CheckpointError, InputMissing, StoreError
-from didact.model.config import DecoderConfig, from_hugging_face, to_hugging_face
+from didact.model.config import Adapted, DecoderConfig, from_hugging_face, to_hugging_face
+from didact.model.lora import adapt, adapter_tensors, from_peft, load_adapters, merge, to_peft
 from didact.model.transformer import Decoder
 
 _STEP = re.compile(r"step-(\d+)")
 _OPTIM = Path("optim") / "state.safetensors"
+_ADAPTERS, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
 class Vocabulary(Protocol):
@@ -70,7 +73,7 @@ def save_checkpoint(
 def _check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> None:
     """Half as much again as the tensors need, since a tokenizer and the file system want some too."""
     folder.mkdir(parents=True, exist_ok=True)
-    needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *optimizer.values()]) * 3 // 2
+    needed = sum(t.numel() * t.element_size() for t in [*_written(model), *optimizer.values()]) * 3 // 2
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise CheckpointError(
@@ -79,12 +82,22 @@ def _check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> N
         )
 
 
+def _written(model: Decoder) -> list[Tensor]:
+    return list(model.parameters() if model.adapted is None else adapter_tensors(model).values())
+
+
 def write_model(folder: Path, model: Decoder) -> None:
-    """Write the model's three files, which transformers opens as they are; weights in fp32."""
+    """Write the model's three files, which transformers opens as they are; weights in fp32.
+
+    Of a decoder with adapters only those are written, as PEFT does, with a reference to their base.
+    """
     config = to_hugging_face(model.config)
     write_json(folder / "config.json", config)
     ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config[key] is not None}
     write_json(folder / "generation_config.json", {"_from_model_config": True, **ids})
+    if model.adapted is not None:
+        _write_adapters(folder, model, model.adapted)
+        return
     tied = model.config.tie_word_embeddings
     tensors = {
         name: t.detach().cpu().contiguous()
@@ -94,6 +107,14 @@ def write_model(folder: Path, model: Decoder) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def _write_adapters(folder: Path, model: Decoder, adapted: Adapted) -> None:
+    """The base is named relative to the folder, so that a store can move as a whole."""
+    base = os.path.relpath(adapted.base, folder.resolve())
+    write_json(folder / _ADAPTER_CONFIG, to_peft(adapted, base))
+    tensors = {name: t.cpu().contiguous() for name, t in adapter_tensors(model).items()}
+    save_file(tensors, folder / _ADAPTERS, metadata={"format": "pt"})
+
+
 def _write_optimizer(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir()
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
@@ -101,7 +122,7 @@ def _write_optimizer(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load_model(path: Path, device: torch.device | None = None) -> Decoder:
-    """The model of a checkpoint, ours or a Llama- or Qwen3-type directory of others, in fp32.
+    """The model of a checkpoint, ours or a Llama- or Qwen3-type directory of others, in fp32; adapters are merged.
 
     Raises InputMissing when there is no such folder, CallError for another kind of model, CheckpointError for damage.
     """
@@ -110,6 +131,9 @@ def load_model(path: Path, device: torch.device | None = None) -> Decoder:
             path / "config.json", "model configuration", "a checkpoint is a folder such as RUN/finetune/step-120"
         )
     config = from_hugging_face(read_json(path / "config.json"), str(path / "config.json"))
+    if (path / _ADAPTER_CONFIG).is_file():
+        model = _load_adapted(path, config)
+        return model.to(device) if device is not None else model
     with torch.device("meta"):  # sizes without memory: the weights come from the file
         model = Decoder(config)
     tensors = _read_weights(path)
@@ -120,6 +144,31 @@ def load_model(path: Path, device: torch.device | None = None) -> Decoder:
     if config.tie_word_embeddings:
         model.lm_head.weight = model.model.embed_tokens.weight
     return model.to(device) if device is not None else model
+
+
+def _load_adapted(path: Path, config: DecoderConfig) -> Decoder:
+    """A base and the adapters on it as one plain model. Raises CheckpointError when the base has changed."""
+    settings, reference = from_peft(read_json(path / _ADAPTER_CONFIG), str(path / _ADAPTER_CONFIG))
+    base = path / reference  # an absolute reference stays as it is
+    origin = read_state(path).get("origin") if (path / "state.json").is_file() else None
+    if origin is not None and base.is_dir() and weights_digest(base) != origin:
+        raise CheckpointError(f"{path}: its base {base} holds other weights than it was trained on; restore them")
+    model = adapt(widen_vocabulary(load_model(base), config.vocab_size), settings, 0, str(base))
+    load_adapters(model, _read_tensors(path / _ADAPTERS), str(path))
+    return merge(model)
+
+
+def restore(model: Decoder, path: Path) -> None:
+    """Put a checkpoint's weights into the model that wrote it: all of them, or those of its adapters."""
+    if model.adapted is not None:
+        load_adapters(model, _read_tensors(path / _ADAPTERS), str(path))
+    else:
+        model.load_state_dict(load_model(path).state_dict())
+
+
+def weights_digest(path: Path) -> str:
+    """Identity of a model folder's weights."""
+    return " ".join(sha256_file(file) for file in sorted(path.glob("*.safetensors")))
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from didact.errors import CallError
-from didact.recipe.training import ModelSettings
+from didact.recipe.training import LoraSettings, ModelSettings
 
 NORM_EPSILON = 1e-6
 
@@ -45,6 +45,14 @@ class DecoderConfig:
     qk_norm: bool = True
     tie_word_embeddings: bool = True
     rope_scaling: RopeScaling | None = None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What adapters a decoder carries, and the folder of the base they were put on."""
+
+    settings: LoraSettings
+    base: str
 
 
 def _round_up(value: int, step: int) -> int:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from didact.canonical import content_hash
 from didact.errors import CheckpointError, Interrupted, NonFiniteLoss
 from didact.model import checkpoint
 from didact.model.average import WeightAverage
@@ -156,7 +157,7 @@ def _resume(phase: Phase) -> TrainState:
         )
     if state.plan != phase.train.plan_of(state.step - 1).digest:
         raise CheckpointError(f"{newest}: its packing plan cannot be made again from this data; choose another folder")
-    phase.model.load_state_dict(checkpoint.load_model(newest).state_dict())
+    checkpoint.restore(phase.model, newest)
     tensors = checkpoint.load_optimizer(newest)
     phase.optimizer.load(phase.average.take_over(tensors) if phase.average else tensors)
     if phase.world.leads:
@@ -211,7 +212,8 @@ def _train_step(phase: Phase, state: TrainState, log: MetricsLog | None) -> None
     started = time.perf_counter()
     batches = phase.train.step(state.step, phase.world.share)
     weight, tokens = phase.world.sums(sum(batch.weight for batch in batches), sum(len(batch.ids) for batch in batches))
-    (loss,) = phase.world.sums(accumulate(phase.model, batches, weight))
+    with _drawing(phase, state.step):
+        (loss,) = phase.world.sums(accumulate(phase.model, batches, weight))
     phase.world.add_gradients(phase.optimizer.parameters)
     norm = phase.optimizer.clip_gradients()
     state.gradient_norm = norm
@@ -228,6 +230,17 @@ def _train_step(phase: Phase, state: TrainState, log: MetricsLog | None) -> None
     state.tokens += int(tokens)
     state.trained_weight += weight
     state.seconds += time.perf_counter() - started
+
+
+@contextmanager
+def _drawing(phase: Phase, step: int) -> Iterator[None]:
+    """Dropout draws from seed, step and process alone, so that nothing about it has to be saved."""
+    if phase.model.adapted is None or not phase.model.adapted.settings.dropout:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(int(content_hash([phase.fingerprint, step, phase.world.rank])[:15], 16))
+        yield
 
 
 def _share(phase: Phase, step: int) -> float:
@@ -280,8 +293,10 @@ def mean_loss(model: Decoder, batches: list[Batch], world: World | None = None) 
     world = world or World()
     share = world.share(range(len(batches)))
     mine = batches[share.start : share.stop]
+    model.eval()
     with autocast(model.lm_head.weight.device):
         total = sum(float(batch_loss(model, batch)) for batch in mine)
+    model.train()
     total, weight = world.sums(total, sum(batch.weight for batch in mine))
     return total / weight
 

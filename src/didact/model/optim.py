@@ -90,7 +90,7 @@ class Optimizer:
     """
 
     def __init__(self, model: Decoder, settings: TrainingSettings, rate: float | None = None) -> None:
-        named = list(model.named_parameters())
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.parameters = [parameter for _, parameter in named]
         self.clip = settings.clip
         matrix = (

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from didact.model.attention import Attend, attend_causally
-from didact.model.config import DecoderConfig, RopeScaling
+from didact.model.config import Adapted, DecoderConfig, RopeScaling
 
 EMBEDDING_STD = 0.02
 """Spread of the initial embedding; small enough that a tied head starts near uniform predictions."""
@@ -180,6 +180,8 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.adapted: Adapted | None = None
+        """What `lora.adapt` put on it; None for a plain decoder."""
         self.recompute = False
         """Whether blocks are computed again in the backward pass; training sets it."""
         self.model = Stack(config)

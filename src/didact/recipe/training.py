@@ -187,6 +187,28 @@ class PretrainSettings(TrainingSettings):
     """Pre-training: loss on every token of the `pretrain` mix; documents longer than the context are split."""
 
 
+Matrix = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class LoraSettings(TrainingPart):
+    """Low-rank adapters: the base's weights stay as they are, and two thin matrices beside each target are trained."""
+
+    rank: int = Field(
+        16, ge=1, le=1024, description="Inner size of each adapter; 16 holds what small instruction sets teach."
+    )
+    alpha: Positive = Field(
+        32.0, description="Adapters count alpha / rank times; twice the rank keeps rates alike over ranks."
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of an adapter's inputs left out in training, to slow overfitting of few records."
+    )
+    targets: tuple[Matrix, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="Matrices of each block that get an adapter. Default: all, since attention alone learns less.",
+    )
+
+
 class FinetuneSettings(TrainingSettings):
     """Fine-tuning: loss on the assistant's tokens of the `finetune` mix, from the best pre-trained checkpoint."""
 
@@ -199,7 +221,12 @@ class FinetuneSettings(TrainingSettings):
     learning_rate: Positive | None = Field(
         None,
         description="Peak rate of AdamW. Default: half of pre-training's, and 0.00002 with `base`, since a model that "
-        "saw much more text is to be moved gently.",
+        "saw much more text is to be moved gently; ten times that with `lora`.",
+    )
+    lora: LoraSettings | None = Field(
+        None,
+        description="Train low-rank adapters instead of the weights: less memory for gradients and optimiser state, "
+        "and checkpoints of a few per cent of the model. `{}` takes the defaults. Default: none, all weights learn.",
     )
     muon_learning_rate: Positive = Field(
         0.01, description="Peak rate of Muon when optimizer is muon; half of pre-training's."
