@@ -58,6 +58,7 @@ def finetune(
             seed,
             weights_digest(start),
             on_progress,
+            {} if settings.base is None else {"base": str(settings.base)},
         )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -60,8 +61,12 @@ def train_phase(
     seed: int,
     origin: str,
     on_progress: OnProgress | None,
+    notes: Mapping[str, Any] = MappingProxyType({}),
 ) -> FitResult:
-    """Fit a model on shards and keep its checkpoints in `folder`; `origin` tells where its first weights came from."""
+    """Fit a model on shards and keep its checkpoints in `folder`; `origin` tells where its first weights came from.
+
+    `notes` go into every checkpoint's state.json.
+    """
     model.recompute = settings.recompute
     context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
     device = model.lm_head.weight.device.type
@@ -92,6 +97,7 @@ def train_phase(
             "tokenizer": tokenizer.digest,
             "origin": origin,
             "data": plan.report(),
+            **notes,
         },
         world=world,
         average=WeightAverage(model, settings.average) if settings.average is not None else None,

@@ -83,16 +83,21 @@ def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
 
 def rotary_angles(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine of each position's angles, (B, T, 1, D): the same for every head and layer."""
-    steps = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=positions.device)
-    frequency = 1.0 / (config.rope_theta ** (steps / config.head_dim))
+    frequency = plain_frequencies(config, positions.device)
     if config.rope_scaling is not None:
-        frequency = _stretched(frequency, config.rope_scaling)
+        frequency = stretched(frequency, config.rope_scaling)
     angle = positions[..., None].float() * frequency  # (B, T) -> (B, T, D / 2)
     angle = torch.cat((angle, angle), dim=-1)[:, :, None]  # -> (B, T, 1, D)
     return angle.cos(), angle.sin()
 
 
-def _stretched(frequency: Tensor, scaling: RopeScaling) -> Tensor:
+def plain_frequencies(config: DecoderConfig, device: torch.device) -> Tensor:
+    """Angle per token of each pair of a head, without scaling; (D / 2,)."""
+    steps = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device)
+    return 1.0 / (config.rope_theta ** (steps / config.head_dim))
+
+
+def stretched(frequency: Tensor, scaling: RopeScaling) -> Tensor:
     """Angles per token after Llama 3.1's scaling, in the order of operations its reference takes; (D / 2,)."""
     wavelength = 2 * math.pi / frequency
     longest = scaling.original_max_position_embeddings / scaling.low_freq_factor

@@ -37,7 +37,9 @@ class Tokenizer:
 
     def __init__(self, tokenizer_json: str, template: Template) -> None:
         """Wrap the content of a tokenizer.json that holds all reserved tokens of the template."""
-        description = orjson.loads(tokenizer_json)
+        description: dict[str, Any] = orjson.loads(tokenizer_json)
+        self.description = description
+        """The content of its tokenizer.json."""
         self.template = template
         self._whole = tokenizers.Tokenizer.from_str(tokenizer_json)
         self._literal = tokenizers.Tokenizer.from_str(orjson.dumps(_without_added_tokens(description)).decode())
