@@ -13,6 +13,7 @@ from benchmarks.rounds import machine
 BENCHMARKS = {
     "minhash": "signing",
     "read": "reading",
+    "validating": "validating",
     "build": "building",
     "tokenizer": "tokenizing",
     "train": "training",

@@ -39,8 +39,7 @@ def instructions(data: Path | None, count: int) -> list[Row]:
 def synthetic(count: int, seed: int = 1) -> list[Row]:
     """Instructions of about 12 words and answers of about 45, a tenth of them near-copies of an earlier one."""
     rng = random.Random(seed)
-    words = [_word(rng) for _ in range(_WORDS)]
-    weights = [1 / (rank + 3) for rank in range(_WORDS)]
+    words, weights = made_up_words(rng)
     rows: list[Row] = []
     for _ in range(count):
         if rows and rng.random() < 0.1:
@@ -50,6 +49,11 @@ def synthetic(count: int, seed: int = 1) -> list[Row]:
         given = " ".join(said[8:12]) if rng.random() < 0.4 else ""
         rows.append(Row(instruction=_sentence(said[:8]), input=given, output=_sentence(said[12:])))
     return rows
+
+
+def made_up_words(rng: random.Random) -> tuple[list[str], list[float]]:
+    """The words of the synthetic language and their weights by rank."""
+    return [_word(rng) for _ in range(_WORDS)], [1 / (rank + 3) for rank in range(_WORDS)]
 
 
 def _word(rng: random.Random) -> str:

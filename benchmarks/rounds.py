@@ -45,7 +45,14 @@ def _spread(values: list[float], form: str) -> str:
     return f"{middle:{form}} ({least:{form}} to {most:{form}})"
 
 
-def compare(title: str, unit: str, contenders: Mapping[str, Contender], rounds: int, warm: bool = True) -> Comparison:
+def compare(
+    title: str,
+    unit: str,
+    contenders: Mapping[str, Contender],
+    rounds: int,
+    warm: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Comparison:
     """Run every contender once per round, after one round that is not counted (kernels compile, caches fill)."""
     if warm:
         for run in contenders.values():
@@ -55,9 +62,9 @@ def compare(title: str, unit: str, contenders: Mapping[str, Contender], rounds: 
         # Each round begins with another contender, since the first pays for what the round before left behind.
         names = list(contenders)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            started = time.perf_counter()
+            started = clock()
             amount = contenders[name]()
-            speeds[name].append(amount / (time.perf_counter() - started))
+            speeds[name].append(amount / (clock() - started))
     return Comparison(title, unit, speeds)
 
 

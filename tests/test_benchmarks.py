@@ -43,7 +43,7 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert "2.00 (2.00 to 2.00)" in found.lines()[-1]
 
 
-@pytest.mark.parametrize("name", ["minhash", "tokenizer"])
+@pytest.mark.parametrize("name", ["minhash", "tokenizer", "validating"])
 def test_a_benchmark_runs_and_checks_equal_results(name: str) -> None:
     """A benchmark ends well only when both contenders gave the same results, and prints their ratio."""
     ran = CliRunner().invoke(main, [name, "--records", "300", "--rounds", "1"])

@@ -108,6 +108,44 @@ def test_every_lost_row_is_on_file_with_place_reason_and_text(version: Version) 
     assert by_code["JS001"]["line"] == 13 and by_code["JS001"]["raw"].decode() == gsm8k_lines()[12]
 
 
+def test_what_became_of_a_record_is_on_file(tmp_path: Path) -> None:
+    """Warnings, changed texts and the row kept for a duplicate stand in the version; masked personal data does not."""
+    rows = [
+        {"id": "a-1", "instruction": "Name a fish &amp; a dish, please.", "input": "", "output": "Cod and chips."},
+        {"id": "a-2", "instruction": "Write to me@mail.org &amp; wait.", "input": "N/A", "output": "It is written."},
+        {"id": "a-3", "instruction": "Name a fish & a dish, please.", "input": "", "output": "Cod and chips."},
+        {"id": "a-4", "instruction": "Name a bird of the sea.", "input": "", "output": "The albatross is one."},
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(rows))
+    source = {"path": str(tmp_path / "a.json"), "format": "alpaca"}
+    clean = {"pii": {"email": "mask"}}
+    recipe = {"name": "told", "store": str(tmp_path / "s"), "sources": {"a": source}, "clean": clean, "seed": 1}
+    version = build(recipe | {"split": {"validation": 0, "test": 0}}, workers=1)
+    cleaned = {row["index"]: row for row in pq.read_table(version.path / "cleaned").to_pylist()}
+    assert cleaned.keys() == {0, 1}
+    assert cleaned[0] == {
+        "source": "a",
+        "path": "a.json",
+        "index": 0,
+        "line": 1,
+        "field": "definition",
+        "rules": ["entities"],
+        "before": "Name a fish &amp; a dish, please.",
+        "after": "Name a fish & a dish, please.",
+    }
+    assert cleaned[1]["before"] is None and cleaned[1]["after"] == "Write to [EMAIL] & wait."
+    assert cleaned[1]["rules"] == ["entities", "pii.email"]
+    warned = [(row["index"], row["code"]) for row in pq.read_table(version.path / "findings").to_pylist()]
+    assert sorted(warned) == [(0, "CO012"), (1, "CO003"), (1, "CO012")]
+    kept = {row["key"]: row for row in version.table("finetune").to_pylist()}
+    assert kept.keys() == {"a-1", "a-2", "a-4"} and kept["a-4"]["content"] is None
+    (twin,) = pq.read_table(version.path / "dropped").to_pylist()
+    # The third row is what the first one became.
+    assert twin["kept"] == kept["a-1"]["id"] and twin["id"] == kept["a-1"]["content"]
+    for path in version.path.rglob("*.parquet"):
+        assert b"me@mail.org" not in str(pq.read_table(path, partitioning=None).to_pylist()).encode()
+
+
 def test_every_row_says_where_it_comes_from(version: Version, home: Path) -> None:
     """A shard's rows carry file, digest and index of the row they were read from, and the licence of the recipe."""
     rows = alpaca_rows()
@@ -208,7 +246,7 @@ def test_a_changed_input_makes_a_new_version(tmp_path: Path) -> None:
         handle.write("One more line of prose, which nobody has told before.\n")
     second = build(tiny(tmp_path), workers=1)
     assert second.manifest.plan != first.manifest.plan
-    assert len(set(chunks.iterdir()) - before) == 4
+    assert len(set(chunks.iterdir()) - before) == 6
 
 
 def test_too_many_rejected_rows_end_a_build(tmp_path: Path) -> None:
@@ -220,6 +258,23 @@ def test_too_many_rejected_rows_end_a_build(tmp_path: Path) -> None:
     assert build(tiny(tmp_path), workers=1, max_rejected=2).verify() == []
     with pytest.raises(TooManyRejected):
         build(tiny(tmp_path), workers=1, max_rejected=1)
+
+
+def test_paths_of_a_mapping_are_relative_to_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe given as a mapping reads and stores where the caller stands; as a file, beside the file."""
+    write_inputs(tmp_path / "here")
+    recipe: dict[str, Any] = {
+        "name": "here",
+        "sources": {"sums": {"path": "here/sums.jsonl", "format": "gsm8k"}},
+        "tokenizer": None,
+    }
+    recipe["split"] = {"validation": 0, "test": 0}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    monkeypatch.chdir(tmp_path)
+    version = build(recipe, workers=1)
+    assert version.path.resolve() == tmp_path / "store" / "data" / "here" / version.manifest.version
+    monkeypatch.chdir(tmp_path / "here")
+    assert build(tmp_path / "recipe.yaml", workers=1).path == tmp_path / "store" / "data" / "here" / version.path.name
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from strategies import TEXT
 
 from didact.curate.clean import CleanReport, clean_text, clean_texts
-from didact.curate.clean_rules import RULES
 from didact.curate.clean_scan import suspects
 from didact.recipe.cleaning import CleanSettings, PiiSettings
+from didact.text.clean_rules import RULES
 
 ALL = CleanSettings(
     pii=PiiSettings(**dict.fromkeys(PiiSettings.model_fields, "mask")),

@@ -58,7 +58,7 @@ def test_every_command_explains_itself(name: str) -> None:
 
 def test_help_lists_the_commands_in_the_order_of_the_data_path() -> None:
     """What comes first in use comes first in the list; the version is told."""
-    listed = re.findall(r"^  ([\w-]+)  ", call("--help").output, re.MULTILINE)
+    listed = re.findall(r"^  (\w[\w-]*)  ", call("--help").output, re.MULTILINE)
     assert listed == list(cli.commands) and listed.index("build") < listed.index("run") < listed.index("chat")
     assert re.fullmatch(r"didact \d+\.\d+\.\d+\n", call("--version").output)
 
@@ -135,7 +135,7 @@ def test_validate_tells_by_its_exit_code(home: Path) -> None:
     assert call("validate", home / "no").exit_code == 2
     report = json.loads(call("validate", home / "alpaca.json", home / "sums.jsonl", "--json").stdout)
     assert (report["records"], report["valid"], report["rejected"]) == (92, 90, 2)
-    assert report["findings"] == {"CO002": 1, "JS001": 1, "JS002": 1}
+    assert report["findings"] == {"CO002": 1, "DU001": 5, "JS001": 1, "JS002": 1}
     located = {finding["code"]: finding for finding in report["located"]}
     assert located["JS001"]["line"] == 13 and located["JS001"]["path"].endswith("sums.jsonl")
 
@@ -181,7 +181,14 @@ def test_what_there_is_is_listed() -> None:
     assert "response.words" in call("signals").stdout
     (code,) = printed_json(call("codes", "RO003", "--json"))
     assert code["severity"] == "warning" and code["title"] in call("codes").stdout
-    assert printed_json(call("schema", "task"))["$id"].endswith(":task") and "manifest" in call("schema").stdout
+    assert printed_json(call("schema", "task"))["$id"].endswith(":task")
+    assert call("schema", "task", "--json").stdout == call("schema", "task").stdout
+    lines = call("schema").stdout.splitlines()
+    assert [line.split(maxsplit=1) for line in lines] == [
+        [*item] for item in printed_json(call("schema", "--json")).items()
+    ]
+    told = call("codes", "co003").stdout
+    assert "didact validate, didact build" in told and "empty_input" in told and '"input": "<noinput>"' in told
 
 
 def test_init_writes_a_recipe_that_builds(tmp_path: Path) -> None:

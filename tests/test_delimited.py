@@ -85,3 +85,13 @@ def test_name_given_twice_loses_no_cell() -> None:
 def test_header_alone_is_an_empty_file() -> None:
     """A file with column names and no row holds no row."""
     assert codes(cut_rows(b"a,b\n", "csv")) == ["IO001"]
+
+
+def test_a_quote_open_for_longer_than_a_row_costs_its_line_only() -> None:
+    """Where a cell grows beyond the limit its first line is a row that is rejected, and the next lines are rows."""
+    content = b"n,m\n1,2\n" + b'3,"4\n' + b"".join(b"%d,%d\n" % (i, i) for i in range(5, 2000))
+    for window in (64, 700, 1 << 20):
+        found = cut_rows(content, "csv", window, row_limit=300)
+        (bad,) = [one for one in found if isinstance(one, Finding)]
+        assert bad.code in ("CS001", "JS007") and bad.line == 3
+        assert [row["n"] for row in values(found)] == ["1", *map(str, range(5, 2000))]

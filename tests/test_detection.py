@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from didact.formats.detect import detect
-from didact.formats.registry import get
+from didact.formats.json_edit import same_json
+from didact.formats.registry import adapters, get
+from didact.formats.writing import same_content, write_row
 from didact.records import QA, Task
+from didact.records.checks import check
 
 ROWS: list[tuple[str, str, dict[str, Any]]] = [
     ("mmlu", "qa", {"question": "2+2?", "subject": "maths", "choices": ["3", "4"], "answer": 1}),
@@ -144,3 +147,19 @@ def test_a_class_number_is_no_dirt() -> None:
     reading = get("classification").read({"text": "Fine.", "label": 1}, None)
     assert isinstance(reading.record, Task)
     assert (reading.record.outputs, reading.notes) == (["1"], [])
+
+
+VARIANTS = [(adapter.name, variant) for adapter in adapters().values() for variant in adapter.variants]
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS, ids=[": ".join(one) for one in VARIANTS])
+def test_variants_on_the_formats_page_are_what_they_say(name: str, variant: str) -> None:
+    """Each row that the page shows is recognised as its format, read without a finding, and written back as it is."""
+    adapter = get(name)
+    row = adapter.variants[variant]
+    assert detect([row], variant) == name
+    reading = adapter.read(row, None)
+    codes = {code for code, _, _ in [*reading.notes, *check(reading.record)]}
+    assert codes <= {"MM001", "JS005", "UN006"}
+    assert same_json(write_row(adapter, reading.record, None, row), row)
+    assert same_content(adapter.read(write_row(adapter, reading.record), None).record, reading.record)

@@ -1,8 +1,9 @@
-"""The examples of docs/files.md run as they are printed, and the page names everything there is."""
+"""The examples of the pages run as they are printed, and the pages name everything there is."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -15,28 +16,61 @@ from didact.store.manifest import Manifest
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "files.md").read_text(encoding="utf-8")
 _LINK = re.compile(r"`([a-z]+\.md)`")
+_BLOCK = re.compile(r"```(python|console)\n(.*?)```", re.DOTALL)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_the_examples_of_the_page_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Every Python block of files.md runs after `didact init .`, one after the other, and shows what it says."""
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, after `didact init .` and a build, with a broken and a repeated row among the data."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     write_starter(Path())
     with Path("colours.jsonl").open("ab") as file:
         file.write(b'{"instruction": "What broke?"\n' + Path("colours.jsonl").read_bytes().splitlines(True)[0])
-    examples = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    command("build recipe.yaml --workers 1")
+    return tmp_path
+
+
+def command(line: str) -> str:
+    """What a `didact` command prints; it must succeed."""
+    done = CliRunner().invoke(cli, shlex.split(line))
+    assert done.exit_code == 0, f"didact {line}: {done.output}"
+    return done.stdout
+
+
+def run_page(name: str) -> str:
+    """Run every Python and console block of a page one after the other, and return what the commands printed."""
     names: dict[str, object] = {}
-    for place, example in enumerate(examples):
-        if place == len(examples) - 1:
-            assert CliRunner().invoke(cli, ["tokenize", "starter", "--workers", "1"]).exit_code == 0
-        exec(compile(example, f"files.md, example {place}", "exec"), names)
+    printed = []
+    for place, (kind, block) in enumerate(_BLOCK.findall((DOCS / name).read_text(encoding="utf-8"))):
+        if kind == "python":
+            exec(compile(block, f"{name}, block {place}", "exec"), names)
+        else:
+            printed += [command(line.removeprefix("$ didact ")) for line in block.splitlines()]
+    return "".join(printed)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_examples_on_files_run(started: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The blocks of files.md run, and show what the page says."""
+    command("tokenize starter --workers 1")
+    run_page("files.md")
     said = capsys.readouterr().out
-    assert "duplicate.exact" in said
-    assert "JS001" in said
     assert said.rstrip().rsplit("trained on: ", 1)[1].strip() in {row["output"] for row in starter_rows()}
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_the_examples_on_versions_run(started: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The blocks of versions.md run, Python and commands, and show what the page says."""
+    printed = run_page("versions.md")
+    said = capsys.readouterr().out
+    assert "duplicate.exact" in said and "JS001" in said and "filter: response.chars<4 ['/filters/0/min'" in said
+    for told in ("read from   colours: colours.jsonl:1", "strict", "all as the manifest says", "would be free"):
+        assert told in printed
+    assert Path("openai-lines/finetune/train.jsonl").is_file()
+    assert [path.name for path in Path("store/data/starter").iterdir() if path.name != "refs"] == [
+        Path("store/data/starter/refs/v1").read_text().strip()
+    ]
 
 
 def test_the_page_names_every_field_of_the_manifest() -> None:

@@ -1,228 +1,272 @@
-"""Exported models: other programs open them and compute the same, and the card says what they learned from."""
+"""Exports: other programs read them, they hold what the version holds, and nothing half-written is left anywhere."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
-from small_tokenizer import small_tokenizer
-from test_import import SIZES, foreign
-from tiny_recipe import tiny, write_inputs
+from jsonschema import Draft202012Validator
+from tiny_recipe import build_tiny, bytes_of
 
+from didact import validate
+from didact.build.pipeline import build
 from didact.cli import cli
-from didact.errors import CallError
-from didact.model import export
-from didact.model.checkpoint import load_model, save_checkpoint
-from didact.model.config import DecoderConfig, RopeScaling
-from didact.model.export import TORCH_TYPES, Precision, export_model
-from didact.model.gguf_file import CONTROL, UNUSED, gguf_tensors
-from didact.model.lora import adapt, adapter_tensors
-from didact.model.speak import Speaker
-from didact.model.transformer import Decoder
-from didact.recipe.training import GenerateSettings, LoraSettings
-from didact.render.tokenizer import Tokenizer
-from didact.run import run
+from didact.durable import sha256_file
+from didact.errors import CallError, CorruptVersion, DataError, UnknownName
+from didact.store.version import Version
 
-SCALING = RopeScaling(8.0, 1.0, 4.0, 24)
-IDS = torch.from_numpy(np.random.default_rng(2).integers(0, 512, (2, 40)))
+SCHEMAS = Path(__file__).parent.parent / "schemas"
 
 
-def spoken(folder: Path, qk_norm: bool = True, tie: bool = True, scaling: RopeScaling | None = None) -> Path:
-    """A checkpoint of a random decoder with a real tokenizer."""
-    tokenizer = small_tokenizer()
-    config = DecoderConfig(
-        tokenizer.vocab_size, 64, 96, 2, 4, 2, 16, 128, tokenizer.bos_id, tokenizer.end_id, tokenizer.pad_id,
-        qk_norm=qk_norm, tie_word_embeddings=tie, rope_scaling=scaling,
-    )  # fmt: skip
-    model = Decoder(config)
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.2, generator=generator)
-    state = {"step": 3, "phase": "finetune", "tokenizer": tokenizer.digest, "validation_loss": 1.25}
-    return save_checkpoint(folder, 3, model, state, {"muon.x": torch.ones(9)}, tokenizer.save)
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Version:
+    """A version with a mix of answers and one of prose."""
+    return build_tiny(tmp_path_factory.mktemp("export"))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("tie", [True, False])
-def test_transformers_opens_the_export(tmp_path: Path, precision: Precision, tie: bool) -> None:
-    """In each precision its weights are ours rounded to it, its logits those of the rounded weights, bit by bit."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    source = spoken(tmp_path / "run", tie=tie)
-    export_model(source, tmp_path / "out", precision)
-    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
-    assert theirs.dtype == TORCH_TYPES[precision]
-    ours = load_model(source)
-    for name, tensor in ours.state_dict().items():
-        assert torch.equal(theirs.state_dict()[name], tensor.to(TORCH_TYPES[precision])), name
-    with torch.inference_mode():
-        assert torch.equal(theirs.float()(IDS).logits, load_model(tmp_path / "out")(IDS))
-    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path / "out")
-    messages = [{"role": "user", "content": "Which animal?"}]
-    assert tokenizer.apply_chat_template(messages, tokenize=False) == "<|begin|><|user|>Which animal?<|end|>"
-    assert theirs.generation_config.eos_token_id == [small_tokenizer().end_id]
-    assert not (tmp_path / "out" / "optim").exists()
-    assert not (tmp_path / "out" / "state.json").exists()
-
-
-def test_adapters_are_merged(tmp_path: Path) -> None:
-    """The export of an adapter checkpoint is a whole model that computes what base and adapters do."""
-    base = spoken(tmp_path / "run")
-    model = adapt(load_model(base), LoraSettings(rank=4), 1, str(base))
-    with torch.no_grad():
-        for tensor in adapter_tensors(model).values():
-            tensor.normal_(0, 0.1, generator=torch.Generator().manual_seed(2))
-    step = save_checkpoint(tmp_path / "tuned", 5, model, {"step": 5}, {}, small_tokenizer().save)
-    export_model(step, tmp_path / "out")
-    assert not (tmp_path / "out" / "adapter_config.json").exists()
-    with torch.inference_mode():
-        assert torch.allclose(load_model(tmp_path / "out")(IDS), model(IDS), atol=1e-4)
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Version:
+    """A version of conversations with tools, weights and preferences."""
+    home = tmp_path_factory.mktemp("spoken")
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    chat = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One and one?"},
+        {"role": "assistant", "content": "Let me see.", "tool_calls": [call], "weight": 0},
+        {"role": "tool", "content": "2", "tool_call_id": "c1"},
+        {"role": "assistant", "content": "Two.", "weight": 1},
+    ]
+    plain = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Good day to you."}]
+    rows = [{"messages": chat, "tools": [tool]}, {"messages": plain}]
+    (home / "chats.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pair = {"prompt": "Say red.", "chosen": "Red it is.", "rejected": "Blue."}
+    (home / "pairs.jsonl").write_text(json.dumps(pair))
+    sources = {name: {"path": str(home / f"{name}.jsonl"), "license": "MIT"} for name in ("chats", "pairs")}
+    mixes = {"finetune": {"sources": {"chats": {"epochs": 1}}}, "preference": {"sources": {"pairs": {"epochs": 2}}}}
+    recipe = {"name": "spoken", "store": str(home / "store"), "sources": sources, "mixes": mixes, "tokenizer": None}
+    return build(recipe | {"split": {"validation": 0, "test": 0}}, workers=1)
 
 
-def test_nothing_is_overwritten_and_a_failed_export_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def lines(path: Path) -> list[Any]:
+    """The values of a file of JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def listing(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of an export but its own manifest."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "export.json")
+    return {str(path.relative_to(folder)): sha256_file(path) for path in files}
+
+
+@pytest.mark.parametrize("to", ["hf", "jsonl", "messages"])
+def test_every_file_is_listed_with_its_hash(spoken: Version, tmp_path: Path, to: str) -> None:
+    """export.json names each file with the SHA-256, size and rows it has; the version is as it was."""
+    before = bytes_of(spoken)
+    done = spoken.export(tmp_path / "out", to, ["finetune"])
+    told = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert told == json.loads(json.dumps(done.as_json())) and told["version"] == f"spoken@{spoken.path.name}"
+    assert {file["path"]: file["sha256"] for file in told["files"]} == listing(tmp_path / "out")
+    assert all((tmp_path / "out" / file["path"]).stat().st_size == file["bytes"] for file in told["files"])
+    assert bytes_of(spoken) == before
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_dataset_folder_loads_offline(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: bool
 ) -> None:
-    """A place in use is refused; an export that ends half-way has not appeared."""
-    source = spoken(tmp_path / "run")
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(CallError, match="is there already"):
-        export_model(source, tmp_path / "mine")
-    with pytest.raises(CallError, match="is there already"):
-        export_model(source, tmp_path / "out", gguf=tmp_path / "mine" / "thesis.txt")
+    """`datasets.load_dataset(folder, mix)` gives the rows of every split in training order, streamed or not."""
+    import datasets
 
-    def die(*given: Any) -> str:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(export, "model_card", die)
-    with pytest.raises(KeyboardInterrupt):
-        export_model(source, tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "run"]
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    version.export(tmp_path / "out", "hf")
+    for mix, entry in version.manifest.mixes.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = datasets.load_dataset(str(tmp_path / "out"), mix, streaming=streaming)
+            ids = {split: [row["id"] for row in found[split]] for split in found}
+        assert ids == {split: version.table(mix, split)["id"].to_pylist() for split, rows in entry.rows.items() if rows}
 
 
-def test_weights_beyond_fp16_are_refused(tmp_path: Path) -> None:
-    """Infinity is not written in place of a large weight; bf16 has its range."""
-    source = spoken(tmp_path / "run")
-    model = load_model(source)
-    with torch.no_grad():
-        model.model.norm.weight[0] = 1e5
-    big = save_checkpoint(tmp_path / "big", 1, model, {"step": 1}, {}, small_tokenizer().save)
-    with pytest.raises(CallError, match="does not fit fp16"):
-        export_model(big, tmp_path / "out", "fp16")
-    export_model(big, tmp_path / "out", "bf16")
-
-
-def test_the_card_tells_data_licences_and_scores(tmp_path: Path) -> None:
-    """From a run, by the command: the version, every licence with its sources, and the measured figures."""
-    write_inputs(tmp_path)
-    sections: dict[str, Any] = {
-        "model": {"depth": 1, "width": 32, "heads": 2},
-        "finetune": {"epochs": 0.2, "batch_tokens": 1024},
-        "evaluate": {"tasks": [{"name": "held", "split": "test", "limit": 3, "max_tokens": 3}]},
+def test_a_dataset_folder_holds_the_chosen_mixes_only(version: Version, tmp_path: Path) -> None:
+    """One mix alone is its shards and a card that names no other; lost rows are not given away."""
+    version.export(tmp_path / "out", "hf", ["pretrain"])
+    files = {
+        str(path.relative_to(version.path))
+        for s in ("train", "validation", "test")
+        for path in version.shards("pretrain", s)
     }
-    result = run(tiny(tmp_path, **sections), workers=1, threads=1)
-    done = CliRunner().invoke(cli, ["export-model", str(result.folder), str(tmp_path / "out"), "--json"])
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.output)["checkpoint"] == str(result.last_phase.best)
-    card = (tmp_path / "out" / "README.md").read_text()
-    assert f"tiny@{result.version.manifest.version}" in card
-    assert "| CC0-1.0 | stories |" in card
-    assert "license: other" in card
-    assert "| stories | exact_match | 3 |" in card
-    assert f"{result.last_phase.validation_loss:.4f} nats" in card
+    assert set(listing(tmp_path / "out")) == {"README.md", *files}
+    readme = (tmp_path / "out" / "README.md").read_text()
+    assert "data/pretrain/train" in readme and "data/finetune" not in readme and "`export.json`" in readme
 
 
-def test_a_card_without_a_run_says_so(tmp_path: Path) -> None:
-    """What is not known is not made up; a base's licence is recalled."""
-    export_model(spoken(tmp_path / "run"), tmp_path / "out")
-    assert "data version is unknown" in (tmp_path / "out" / "README.md").read_text()
-    step = spoken(tmp_path / "again")
-    state = json.loads((step / "state.json").read_text())
-    (step / "state.json").write_text(json.dumps(state | {"base": "models/Theirs"}))
-    export_model(step, tmp_path / "other")
-    assert "`models/Theirs`; its licence holds" in (tmp_path / "other" / "README.md").read_text()
+def test_records_are_valid_and_complete(version: Version, tmp_path: Path) -> None:
+    """Every line of a jsonl export is valid under the published schema of its kind, and is the record of its row."""
+    version.export(tmp_path / "out", "jsonl")
+    for mix, entry in version.manifest.mixes.items():
+        for split in entry.rows:
+            records = lines(tmp_path / "out" / mix / f"{split}.jsonl")
+            assert records == [json.loads(text) for text in version.table(mix, split)["record"].to_pylist()]
+            for record in records:
+                schema = json.loads((SCHEMAS / f"{record['kind']}.schema.json").read_text())
+                Draft202012Validator(schema).validate(record)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
-@pytest.mark.parametrize("qk_norm", [True, False])
-def test_the_gguf_package_reads_what_was_written(tmp_path: Path, precision: Precision, qk_norm: bool) -> None:
-    """Every weight comes back under llama.cpp's names within its precision; sizes and tokens are the model's."""
-    gguf: Any = pytest.importorskip("gguf")
-    source = spoken(tmp_path / "run", qk_norm=qk_norm, tie=False)
-    export_model(source, tmp_path / "out", precision, tmp_path / "model.gguf")
-    reader = gguf.GGUFReader(tmp_path / "model.gguf")
-    expected = gguf_tensors(load_model(source))
-    assert {tensor.name for tensor in reader.tensors} == expected.keys()
-    assert len(expected) == 3 + 2 * (11 if qk_norm else 9)
-    close = {"fp32": 0, "bf16": 2**-8, "fp16": 2**-10}[precision]
-    for tensor in reader.tensors:
-        values = gguf.dequantize(tensor.data, tensor.tensor_type)
-        assert np.allclose(values, expected[tensor.name].numpy(), rtol=close, atol=1e-7 * (close > 0)), tensor.name
-    kind = "qwen3" if qk_norm else "llama"
-    sizes = {"attention.head_count_kv": 2, "attention.key_length": 16, "block_count": 2, "context_length": 128}
-    assert {key: reader.get_field(f"{kind}.{key}").contents() for key in sizes} == sizes
-    tokens = reader.get_field("tokenizer.ggml.tokens").contents()
-    types = reader.get_field("tokenizer.ggml.token_type").contents()
-    tokenizer = Tokenizer.load(source)
-    assert len(tokens) == tokenizer.vocab_size
-    assert {tokens[place] for place, kind in enumerate(types) if kind == CONTROL} == set(tokenizer.reserved)
-    assert all(tokens[place].startswith("<|unused_") for place, kind in enumerate(types) if kind == UNUSED)
-    assert reader.get_field("tokenizer.ggml.pre").contents() == "qwen2"
-    assert "generation" not in reader.get_field("tokenizer.chat_template").contents().replace("add_generation", "")
+def test_headers_go_with_records(tmp_path: Path) -> None:
+    """What a file says once is exported beside the records that refer to it, valid under its schema."""
+    task = {
+        "Definition": ["Turn the number into a word."],
+        "Positive Examples": [{"input": "1", "output": "one", "explanation": "-"}],
+        "Negative Examples": [],
+        "Instances": [{"id": f"t-{n}", "input": f"The number {n}", "output": [f"word {n}"]} for n in range(4)],
+    }
+    (tmp_path / "task1_numbers.json").write_text(json.dumps(task))
+    recipe = {"name": "h", "store": str(tmp_path / "s"), "tokenizer": None, "split": {"validation": 0, "test": 0}}
+    version = build(
+        recipe | {"sources": {"a": {"path": str(tmp_path / "task1_numbers.json"), "format": "sni"}}}, workers=1
+    )
+    version.export(tmp_path / "out", "jsonl")
+    (header,) = lines(tmp_path / "out" / "headers.jsonl")
+    Draft202012Validator(json.loads((SCHEMAS / "header.schema.json").read_text())).validate(header)
+    assert header["definition"] == task["Definition"]
+    assert {record["header"] for record in lines(tmp_path / "out" / "finetune" / "train.jsonl")} == {header["id"]}
 
 
-def test_a_tokenizer_llama_cpp_would_read_otherwise_is_refused(tmp_path: Path) -> None:
-    """Another way of cutting text would give other ids; nothing is written then."""
-    source = spoken(tmp_path / "run")
-    content = json.loads((source / "tokenizer.json").read_text())
-    content["pre_tokenizer"]["pretokenizers"][0]["pattern"] = {"Regex": r"\w+"}
-    (source / "tokenizer.json").write_text(json.dumps(content))
-    state = json.loads((source / "state.json").read_text())
-    del state["tokenizer"]
-    (source / "state.json").write_text(json.dumps(state))
-    with pytest.raises(CallError, match="cuts text"):
-        export_model(source, tmp_path / "out", gguf=tmp_path / "model.gguf")
+def test_messages_are_openai_lines(spoken: Version, tmp_path: Path) -> None:
+    """Chats have messages and tools as the API spells them, calls as objects and weights as integers; pairs their three
+    parts; every repeat is a line.
+    """
+    spoken.export(tmp_path / "out", "messages")
+    chats = sorted(lines(tmp_path / "out" / "finetune" / "train.jsonl"), key=len)
+    assert chats[0] == {
+        "messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Good day to you."}]
+    }
+    assert [tool["function"]["name"] for tool in chats[1]["tools"]] == ["add"]
+    asked, answered = chats[1]["messages"][2], chats[1]["messages"][3]
+    assert asked["tool_calls"] == [
+        {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    ]
+    assert asked["weight"] == 0 and isinstance(asked["weight"], int)
+    assert answered == {"role": "tool", "content": "2", "tool_call_id": "c1"}
+    pairs = lines(tmp_path / "out" / "preference" / "train.jsonl")
+    assert pairs == 2 * [
+        {
+            "input": {"messages": [{"role": "user", "content": "Say red."}]},
+            "preferred_output": [{"role": "assistant", "content": "Red it is."}],
+            "non_preferred_output": [{"role": "assistant", "content": "Blue."}],
+        }
+    ]
+
+
+def test_messages_are_read_again_without_a_finding(spoken: Version, tmp_path: Path) -> None:
+    """`didact validate` reads the exported chats as the OpenAI format and finds nothing wrong."""
+    spoken.export(tmp_path / "out", "messages", ["finetune"])
+    report = validate(tmp_path / "out" / "finetune" / "train.jsonl")
+    assert report.files[0].format == "openai" and report.files[0].valid == 2 and report.clean()
+
+
+def test_a_third_party_format_reads_back(version: Version, tmp_path: Path) -> None:
+    """An Alpaca export of Alpaca rows is read again as the same contents."""
+    from didact import read
+
+    only = build_tiny(tmp_path, mixes={"finetune": {"sources": {"stories": {"epochs": 1}}}})
+    done = only.export(tmp_path / "out", "alpaca")
+    again = [record.with_texts([text.text for text in record.texts()]).content_id()
+             for record in read(tmp_path / "out" / "finetune" / "train.jsonl", "alpaca")]  # fmt: skip
+    assert again == only.table("finetune")["id"].to_pylist() and not done.lost and not done.left_out
+    assert json.loads((tmp_path / "out" / "export.json").read_text())["licenses"] == {"stories": "CC0-1.0"}
+
+
+def test_loss_is_refused_or_counted(version: Version, tmp_path: Path) -> None:
+    """A format that cannot hold the records is one error that names the first; with leave, what is lost is counted and
+    rows in = lines + left out.
+    """
+    with pytest.raises(DataError, match=r"record [0-9a-f]{32}: format 'gsm8k' does not hold .*--allow-loss"):
+        version.export(tmp_path / "out", "gsm8k")
+    assert list(tmp_path.iterdir()) == []
+    done = version.export(tmp_path / "out", "gsm8k", allow_loss=True)
+    written = sum(len(lines(path)) for path in (tmp_path / "out").rglob("*.jsonl"))
+    rows = sum(sum(mix.rows.values()) for mix in version.manifest.mixes.values())
+    assert done.lost and written + done.left_out == rows
+    assert written == sum(sum(splits.values()) for splits in done.mixes.values())
+
+
+def test_what_is_there_is_not_written_over(version: Version, tmp_path: Path) -> None:
+    """A folder that holds something, a file, and a place inside the version are refused; an empty folder is taken."""
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "mine").write_text("mine")
+    for place in (full, full / "mine", version.path / "data" / "new", version.path):
+        with pytest.raises(CallError):
+            version.export(place, "jsonl")
+    assert listing(full) == {"mine": sha256_file(full / "mine")} and version.verify() == []
+    (tmp_path / "empty").mkdir()
+    version.export(tmp_path / "empty", "jsonl")
+    assert listing(tmp_path / "empty")
+
+
+def test_what_does_not_fit_is_a_bad_call(version: Version, tmp_path: Path) -> None:
+    """Unknown formats and mixes, formats that are only read, and prose as messages are told before anything is done."""
+    for to, mixes, told in (
+        ("parqet", None, "unknown export format 'parqet'"),
+        ("jsonl", ["fintune"], "unknown mix 'fintune'; did you mean finetune"),
+        ("sni", None, "unknown export format"),
+    ):
+        with pytest.raises(UnknownName, match=told):
+            version.export(tmp_path / "out", to, mixes)
+    with pytest.raises(CallError, match="is for pre-training"):
+        version.export(tmp_path / "out", "messages", ["pretrain"])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("to", ["hf", "jsonl"])
+def test_a_damaged_version_is_not_exported(tmp_path: Path, to: str) -> None:
+    """A shard that is not what the manifest says ends the export, which leaves nothing behind."""
+    version = build_tiny(tmp_path)
+    shard = version.shards("finetune", "validation")[0]
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(CorruptVersion, match="not what the manifest says"):
+        version.export(tmp_path / "deep" / "out", to)
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from didact.store import export
+from didact.store.version import Version
+def killed(path, content):
+    os.kill(os.getpid(), signal.SIGKILL)
+export.write_json = killed
+Version.open(sys.argv[1]).export(sys.argv[2], "jsonl")
+"""
+
+
+def test_a_killed_export_leaves_no_folder_of_that_name(version: Version, tmp_path: Path) -> None:
+    """Killed before its last file, an export is not there; the same call succeeds afterwards."""
+    command = [sys.executable, "-c", KILLED, str(version.path), str(tmp_path / "out")]
+    assert subprocess.run(command, check=False, env=dict(os.environ)).returncode == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
+    assert version.export(tmp_path / "out", "jsonl").files
 
 
-def test_a_rotary_scaling_llama_cpp_lacks_is_refused(tmp_path: Path) -> None:
-    """llama.cpp scales rotary angles of Llama types only and opens no Qwen3 file that asks for it."""
-    with pytest.raises(CallError, match="Qwen3 type"):
-        export_model(spoken(tmp_path / "run", scaling=SCALING), tmp_path / "out", gguf=tmp_path / "model.gguf")
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(("qk_norm", "stretch"), [(True, False), (False, False), (False, True)])
-def test_llama_cpp_speaks_the_same(tmp_path: Path, qk_norm: bool, stretch: bool) -> None:
-    """llama.cpp cuts texts into the same ids and generates the same greedy answer, Qwen3 and Llama types."""
-    llama_cpp: Any = pytest.importorskip("llama_cpp")
-    source = spoken(tmp_path / "run", qk_norm, scaling=SCALING if stretch else None)
-    export_model(source, tmp_path / "out", gguf=tmp_path / "model.gguf")
-    theirs = llama_cpp.Llama(str(tmp_path / "model.gguf"), n_ctx=128, verbose=False, seed=1, logits_all=True)
-    speaker = Speaker.load(source, threads=1)
-    for text in ("It didn't stop; 1,024 years. ", "今天天气很好。 Ça va?\n\n  def f(a):", "<|user|> Привет 🙂"):
-        assert theirs.tokenize(text.encode(), add_bos=False, special=False) == speaker.tokenizer.encode(text)
-    prompt = speaker.tokenizer.encode("The quick brown fox jumps over the lazy dog; 今天天气很好, 42.")
-    expected = speaker.complete([prompt], GenerateSettings(max_tokens=24))[0].ids
-    found: list[int] = []
-    for token in theirs.generate(prompt, temp=0.0, repeat_penalty=1.0):
-        if token in speaker.stop_ids or len(found) == 24:
-            break
-        found.append(token)
-    assert found == expected
-
-
-def test_a_model_of_others_is_exported_too(tmp_path: Path) -> None:
-    """Rows beyond the tokenizer, two ends of a text, and their way of cutting words survive."""
-    foreign(tmp_path / "base", num_key_value_heads=2, head_dim=8)
-    export_model(tmp_path / "base", tmp_path / "out", gguf=tmp_path / "model.gguf")
-    tokenizer = Tokenizer.load(tmp_path / "out")
-    config = json.loads((tmp_path / "out" / "generation_config.json").read_text())
-    assert config["eos_token_id"] == sorted({tokenizer.end_id, tokenizer.end_of_text_id})
-    assert load_model(tmp_path / "out").config.vocab_size == SIZES["vocab_size"]
+def test_the_command_exports(version: Version, tmp_path: Path) -> None:
+    """`didact export` writes what the API writes and tells rows, or one JSON object."""
+    arguments = ["export", str(version.path), str(tmp_path / "a"), "--to", "jsonl", "--mix", "finetune"]
+    told = CliRunner().invoke(cli, arguments)
+    assert told.exit_code == 0 and "finetune" in told.stdout and "train" in told.stdout
+    arguments[2] = str(tmp_path / "b")
+    answer = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
+    assert answer["mixes"] == {"finetune": version.manifest.mixes["finetune"].rows}
+    assert listing(tmp_path / "a") == listing(tmp_path / "b")

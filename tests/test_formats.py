@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from writable_rows import CASES, rows_of
 
 from didact.errors import CallError, RowError, UnknownName
 from didact.formats.detect import detect, renamed, require_columns
 from didact.formats.fields import pointer
 from didact.formats.gsm8k import final_answer
 from didact.formats.registry import Adapter, Reading, adapters, get, register
-from didact.records import QA, Chat, Header, PlainText, Preference, Record, Task
+from didact.records import QA, AnyRecord, Chat, Header, PlainText, Preference, Record, Task
 from didact.records.checks import check
 from didact.records.findings import CODES
 
@@ -198,7 +199,7 @@ def test_sharegpt_calls_and_observations() -> None:
         ({"conversations": [{"from": "gpt", "value": {"a": 1}}]}, "SC002", "/conversations/0/value"),
         ({"conversations": "text"}, "SC002", "/conversations"),
         ({"conversations": []}, "RO005", "/conversations"),
-        ({"messages": []}, "SC001", "/conversations"),
+        ({"turns": []}, "SC001", "/conversations"),
         ({"conversations": [{"from": "gpt", "value": "x"}], "tools": "{"}, "SC002", "/tools"),
         ("words", "JS002", ""),
     ],
@@ -648,3 +649,46 @@ def test_own_adapter_can_be_registered_once(monkeypatch: pytest.MonkeyPatch) -> 
 def test_pointer_escapes() -> None:
     """Slashes and tildes in keys are escaped as RFC 6901 says."""
     assert pointer("a/b", 0, "~") == "/a~1b/0/~0"
+
+
+# --- records made without validation
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+@given(data=st.data())
+def test_records_are_what_validation_would_give(name: str, data: st.DataObject) -> None:
+    """Adapters that make records without validation make equal ones that are spelt alike, from any row."""
+    row, header = data.draw(rows_of(name))
+    try:
+        record = read(name, row, header).record
+    except (RowError, ValidationError):
+        return
+    assert same_when_validated(record)
+
+
+MESSAGES = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": st.text(max_size=3) | st.none()},
+        optional={
+            "name": st.text(max_size=2) | st.integers(0, 3),
+            "weight": st.sampled_from([0, 1, 0.5]),
+            "reasoning_content": st.text(max_size=3),
+            "tool_calls": st.just([{"id": "c", "function": {"name": "f", "arguments": {"x": 1}}}]),
+        },
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(messages=MESSAGES)
+def test_conversations_are_what_validation_would_give(messages: list[dict[str, Any]]) -> None:
+    """So do the readers of messages, with names, weights, thinking and calls."""
+    record = read("openai", {"messages": messages}).record
+    assert same_when_validated(record)
+
+
+def same_when_validated(record: Record) -> bool:
+    """Whether validating all a record holds, strictly, gives the same record."""
+    again = AnyRecord.validate_python(record.model_dump(), strict=True)
+    return bool(again == record and again.model_dump_json() == record.model_dump_json())

@@ -51,8 +51,8 @@ def test_spans_leave_the_line_end_out() -> None:
     ("raw", "code"),
     [
         (b'{"a": "\xff\xfe"}', "IO002"),
-        (b'{"a": NaN}', "JS001"),
-        (b'{"a": -Infinity}', "JS001"),
+        (b'{"a": NaN}', "JS004"),
+        (b'{"a": -Infinity}', "JS004"),
         (b'{"a": 1,}', "JS001"),
         (b'{"a": "\\ud83d"}', "UN003"),
         (b'{"a": "\x01"}', "JS001"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import pytest
 
 from didact.formats.registry import adapters
 from didact.recipe.load import Recipe, load_recipe
+from didact.records import KINDS, AnyRecord, Header
 from didact.records.findings import CODES
 from didact.report.reference import pages, recipe_sections, write_pages
 
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("name", ["recipe.md", "formats.md", "codes.md"])
+@pytest.mark.parametrize("name", ["recipe.md", "formats.md", "codes.md", "schemas.md"])
 def test_the_committed_pages_are_the_generated_ones(name: str) -> None:
-    """Whoever changes a recipe key, a format or a code runs `make docs` before committing."""
+    """Whoever changes a recipe key, a format, a code or a record runs `make docs` before committing."""
     assert (DOCS / name).read_text(encoding="utf-8") == pages()[name]
 
 
@@ -52,6 +54,21 @@ def test_every_format_and_code_is_on_its_page() -> None:
         assert f"| [{code}](#{code.lower()}) | {entry.severity} | {entry.level} |" in made["codes.md"]
         assert f"\n### {code}\n" in made["codes.md"]
         assert f"\n{entry.example}\n```" in made["codes.md"]
+
+
+def test_the_records_page_shows_every_field_and_valid_examples() -> None:
+    """Each kind, and each part of one, lists its fields; the printed examples are records of their kinds."""
+    page = pages()["schemas.md"]
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    for kind, model in {**KINDS, "header": Header}.items():
+        schema = model.model_json_schema()
+        for name, part in {kind: schema, **schema["$defs"]}.items():
+            if "properties" in part:
+                assert re.findall(r"^\| `(\w+)`", sections[name], re.MULTILINE) == list(part["properties"])
+    examples = [
+        AnyRecord.validate_json(found, strict=True) for found in re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    ]
+    assert [record.kind for record in examples] == list(KINDS)
 
 
 def test_pages_are_written_whole(tmp_path: Path) -> None:

@@ -91,12 +91,12 @@ def test_a_row_keeps_its_spelling(tmp_path: Path) -> None:
 
 def test_arrays_keep_their_layout_and_lose_stray_commas(tmp_path: Path) -> None:
     """A JSON array stays one; commas that no element follows go, whatever stands around them."""
-    row = '{"instruction": "a", "input": "", "output": "b,"}'
-    broken = f"\ufeff[ ,\n {row},,\n\t{row} ,\n {row}\n,  \n ]\n"
+    row, second, third = (f'{{"instruction": "a{i}", "input": "", "output": "b,"}}' for i in range(3))
+    broken = f"\ufeff[ ,\n {row},,\n\t{second} ,\n {third}\n,  \n ]\n"
     (tmp_path / "a.json").write_text(broken, encoding="utf-8")
     done = repair(tmp_path / "a.json", tmp_path / "b.json", "alpaca")
     fixed = (tmp_path / "b.json").read_text(encoding="utf-8")
-    assert len(json.loads(fixed)) == 3 and fixed == f"[ \n {row},\n\t{row} ,\n {row}\n  \n ]\n"
+    assert len(json.loads(fixed)) == 3 and fixed == f"[ \n {row},\n\t{second} ,\n {third}\n  \n ]\n"
     assert validate(tmp_path / "b.json").clean(strict=True)
     assert done.changes == {"IO003": 1, "JS008": 3}
 
@@ -162,7 +162,7 @@ _TALK = {"messages": [{"role": "system", "content": "Be brief."}] * 2 + list(_SA
         ("alpaca", {"input": "N/A"}, "CO003", "/input", {"input": ""}),
         ("openai", {"messages": json.dumps(_SAID)}, "JS005", "/messages", {"messages": list(_SAID)}),
         ("openai", _TALK, "RO007", "/messages/1", {"messages": _TALK["messages"][1:]}),
-        ("openai", _TALK, "RO007", "/messages/2", _TALK),
+        ("openai", {"messages": list(_SAID)}, "RO007", "/messages/1", {"messages": list(_SAID)}),
         ("sharegpt", {"conversations": [_B, _B, *_TOLD]}, "RO007", "/messages/1", {"conversations": [_B, *_TOLD]}),
         ("alpaca", {"input": "a\x07\u2028b\r\n"}, "UN001", "/input", {"input": "a\nb\r\n"}),
         ("alpaca", {"input": "crÃ¨me"}, "UN002", "/input", {"input": "crème"}),
@@ -294,10 +294,10 @@ def test_columnar_files_are_refused(tmp_path: Path) -> None:
 def test_the_command_tells_what_it_fixed(tmp_path: Path) -> None:
     """--fix keeps the verdict on the input, says what was changed and where, and leaves --json one object."""
     told = call(DIRTY, "--fix", tmp_path / "out")
-    assert told.exit_code == 1 and told.stdout.splitlines()[-1].startswith("Fixed in 4 files: CO003 3, IO003 1, ")
+    assert told.exit_code == 1 and told.stdout.splitlines()[-1].startswith("Fixed in 5 files: CO003 3, CO011 2, ")
     assert (tmp_path / "out.patch.jsonl").is_file()
     again = call(DIRTY, "--fix", tmp_path / "out2", "--json")
-    assert json.loads(again.stdout)["findings"]["CO003"] == 3 and "Fixed in 4 files" in again.stderr
+    assert json.loads(again.stdout)["findings"]["CO003"] == 3 and "Fixed in 5 files" in again.stderr
 
 
 def walk(folder: Path) -> Iterator[Path]:

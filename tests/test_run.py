@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from didact.durable import sha256_file
 from didact.errors import RecipeError
 from didact.report.progress import Silent
 from didact.run import RunResult, evaluate, run
+from didact.store.collect import collect
+from didact.store.layout import Store
 
 MODEL = {"depth": 1, "width": 32, "heads": 2, "ffn": 32, "context": 128}
 PHASE = {"batch_tokens": 512, "log_every": 1}
@@ -89,6 +92,18 @@ def test_a_run_does_all_of_it_in_order(result: RunResult, told: Tell) -> None:
         *wanted, "evaluate after finetune",
     ]  # fmt: skip
     assert list(result.phases) == list(result.evaluations) == ["pretrain", "finetune"]
+
+
+def test_a_run_holds_on_to_its_version(home: Path, result: RunResult, tmp_path: Path) -> None:
+    """With a run there, `gc` keeps the version and token shards it was trained on, though no ref names them."""
+    store = Store(Path(shutil.copytree(result.folder.parents[2], tmp_path / "store")))
+    (store.data("tiny") / "refs" / "latest").unlink()
+    collect(store)
+    version = result.version.manifest.version
+    assert store.versions("tiny") == [version] and list(store.root.glob(f"tokens/{version}-*/manifest.json"))
+    shutil.rmtree(store.root / "runs")
+    collect(store)
+    assert store.versions("tiny") == [] and not list(store.root.glob("tokens/*"))
 
 
 def test_a_run_tells_what_it_made_as_json(result: RunResult) -> None:

@@ -248,7 +248,7 @@ def test_json_prints_what_the_json_report_holds(tmp_path: Path) -> None:
 
 def test_located_findings_are_where_they_say(tmp_path: Path) -> None:
     """The byte offset of a finding is where its row begins in the file."""
-    rows = [alpaca(), alpaca(output=5), alpaca(), alpaca(instruction=["x"])]
+    rows = [alpaca(), alpaca(output=5), alpaca(output="The Po."), alpaca(instruction=["x"])]
     path = write_rows(tmp_path / "rows.jsonl", *rows)
     content = path.read_bytes()
     for finding in json.loads(call(path, "--json").stdout)["located"]:
@@ -294,8 +294,8 @@ def test_sarif_paths_are_relative_uris(tmp_path: Path, monkeypatch: pytest.Monke
     folder = tmp_path / "my data"
     folder.mkdir()
     names = ["a b#c?.jsonl", "100%.jsonl", "x:y.jsonl", "中文.jsonl", "<script>.jsonl", os.fsdecode(b"caf\xe9.jsonl")]
-    for name in names:
-        write_rows(folder / name, alpaca(output=""))
+    for number, name in enumerate(names):
+        write_rows(folder / name, alpaca(instruction=f"Say nothing {number} times.", output=""))
     monkeypatch.chdir(tmp_path)
     report = validate("my data", "alpaca")
     run = checked_sarif(report)
@@ -308,13 +308,13 @@ def test_sarif_paths_are_relative_uris(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_sarif_fingerprints_do_not_move_with_lines(tmp_path: Path) -> None:
-    """A finding keeps its fingerprint when rows are put before it; two alike ones have different ones."""
+    """A finding keeps its fingerprint when rows are put before it; alike ones have different ones."""
     path = write_rows(tmp_path / "rows.jsonl", alpaca(output=5), alpaca(output=5))
     before = checked_sarif(validate(path))["results"]
     write_rows(path, alpaca(instruction="New."), alpaca(output=5), alpaca(output=5))
     after = checked_sarif(validate(path))["results"]
     assert [result["partialFingerprints"] for result in before] == [result["partialFingerprints"] for result in after]
-    assert len({json.dumps(result["partialFingerprints"]) for result in after}) == 2
+    assert len({json.dumps(result["partialFingerprints"]) for result in after}) == len(after) == 3
 
 
 def test_sarif_of_hostile_input_is_plain_text(tmp_path: Path) -> None:

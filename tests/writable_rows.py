@@ -7,6 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 from strategies import TEXT
+from writable_messages import OPENAI, SHAREGPT
+from writable_preferences import PREFERENCE, SPLIT
 
 from didact.records import Header
 
@@ -108,9 +110,13 @@ CASES: dict[str, Callable[[], Rows]] = {
     "alpaca": lambda: _ALPACA,
     "dolly": lambda: fields({"instruction": ODD, "context": ODD, "response": ODD}, {"category": ODD}),
     "gsm8k": lambda: fields({"question": ODD, "answer": ODD | st.just("So 4.\n#### 4")}, {}),
+    "preference": lambda: PREFERENCE,
+    "openai": lambda: OPENAI,
+    "sharegpt": lambda: SHAREGPT,
     "prompt_completion": lambda: (
         fields({"prompt": ODD, "completion": ODD}, {"system": TEXT | st.none()})
         | fields({"inputs": TEXT, "targets": TEXT}, {"task_name": TEXT})
+        | SPLIT
     ),
     "qa": lambda: _QA | _LETTERED | _MULTIPLE_CHOICE,
     "squad": lambda: fields(

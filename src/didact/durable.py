@@ -9,6 +9,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
@@ -52,21 +53,38 @@ def store_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def locked(path: Path, waiting: Callable[[], None], shared: bool = False) -> Iterator[None]:
     """Hold a lock between processes for the length of the block; `waiting` is called when another one has it first.
 
-    The lock goes with the process that holds it, so a killed one leaves none behind.
+    Any number of processes can hold it `shared`, none of them while one holds it alone. The lock goes with the process
+    that holds it, so a killed one leaves none behind.
     """
-    with store_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("ab")
-    with handle:
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    with _lock_file(path) as handle:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(handle, kind)
+        yield
+
+
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold a lock alone for the length of the block, or learn that another process holds it: False, without waiting."""
+    with _lock_file(path) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+            yield False
+        else:
+            yield True
+
+
+def _lock_file(path: Path) -> BufferedWriter:
+    with store_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab")
 
 
 def write_with(path: Path, write: Callable[[Path], None]) -> None:
@@ -143,6 +161,19 @@ def _put_in_place(aside: Path, path: Path) -> None:
     sync_folder(path.parent)
     if older is not None:
         shutil.rmtree(older, ignore_errors=True)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a link or a folder with all it holds. A folder loses its name in one step, so that a kill in the
+    middle leaves what readers ignore. Raises StoreError when the disk refuses.
+    """
+    with store_errors(path):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink(missing_ok=True)
+            return
+        aside = path if path.name.startswith(ASIDE) else path.rename(aside_name(path))
+        sync_folder(path.parent)
+        shutil.rmtree(aside)
 
 
 def remove_asides(folder: Path) -> None:

@@ -15,6 +15,7 @@ from didact.durable import read_json, write_json
 from didact.engine.local import available_cores
 from didact.errors import RecipeError
 from didact.evaluate.checkpoint import Evaluation, evaluate_checkpoint
+from didact.evaluate.metrics import plugin_of
 from didact.model.checkpoint import resolve
 from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress
@@ -25,7 +26,7 @@ from didact.recipe.mixes import Purpose
 from didact.render.token_shards import TokenShards, tokenize_version
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
-from didact.store.layout import Store
+from didact.store.layout import TRAINED_ON, Store
 from didact.store.version import Version
 
 Phase = Literal["pretrain", "finetune", "run"]
@@ -87,7 +88,7 @@ def run(
     with joined() as world:
         listener = tell if tell is not None and world.leads else Silent()
         place = Store(Path(store) if store is not None else base / loaded.store)
-        with world.in_turn():
+        with world.in_turn(), place.in_use(lambda: listener.note("waiting for gc")):
             # Those that come after the first find the version and its tokens finished.
             version = build(recipe, store=store, workers=workers, tell=listener)
             course = _Course(loaded, base, version, place, threads, listener, world)
@@ -127,14 +128,15 @@ def evaluate(
     if loaded.evaluate is None:
         raise RecipeError(f"recipe '{loaded.name}': no section 'evaluate'; add `evaluate: {{tasks: [...]}}`")
     listener = tell if tell is not None else Silent()
-    version = build(recipe, store=store, tell=listener)
     place = Store(Path(store) if store is not None else base / loaded.store)
-    tokenizer = Tokenizer.load(resolve(Path(checkpoint)))
-    tokens = place.tokens(version.manifest.version, tokenizer.digest)
-    listener.stage("tokenize")
-    tokenize_version(version.path, tokenizer, tokens)
-    listener.stage("evaluate")
-    return evaluate_checkpoint(Path(checkpoint), version, loaded.evaluate, tokens, base, loaded.seed, threads)
+    with place.in_use(lambda: listener.note("waiting for gc")):
+        version = build(recipe, store=store, tell=listener)
+        tokenizer = Tokenizer.load(resolve(Path(checkpoint)))
+        tokens = place.tokens(version.manifest.version, tokenizer.digest)
+        listener.stage("tokenize")
+        tokenize_version(version.path, tokenizer, tokens)
+        listener.stage("evaluate")
+        return evaluate_checkpoint(Path(checkpoint), version, loaded.evaluate, tokens, base, loaded.seed, threads)
 
 
 def _refuse_nothing_to_train(recipe: Recipe, until: Phase) -> None:
@@ -170,7 +172,9 @@ class _Course:
         self.tokens = store.tokens(version.manifest.version, self.tokenizer.digest)
 
     def prepare(self, workers: int) -> None:
-        """Token shards, and the tokenizer beside the phases."""
+        """Token shards, and the tokenizer beside the phases; the run says which version it holds on to."""
+        if self.world.leads:
+            write_json(self.result.folder / TRAINED_ON, {"version": self.version.manifest.version})
         self.tell.stage("tokenize")
         tokenize_version(self.version.path, self.tokenizer, self.tokens, workers)
         if self.world.leads:
@@ -228,7 +232,9 @@ class _Course:
             return
         best = self.result.phases[phase].best
         record = self.result.folder / f"evaluation-{phase}.json"
-        key = content_hash([best.name, self.recipe.evaluate.model_dump(mode="json"), self.recipe.seed])
+        plugins = [plugin_of(task.metric) for task in self.recipe.evaluate.tasks]
+        measures = [plugin.sha256 for plugin in plugins if plugin is not None]
+        key = content_hash([best.name, self.recipe.evaluate.model_dump(mode="json"), self.recipe.seed, measures])
         with self.world.in_turn():
             self._measure(phase, best, record, key)
         self.result.evaluations[phase] = read_json(record)["evaluation"]

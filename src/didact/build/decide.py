@@ -26,6 +26,8 @@ class Loss:
     reason: str
     rows: I64
     evidence: tuple[str, ...]
+    kept: I64 | None = None
+    """For duplicates, the row that was kept in place of each."""
 
 
 @dataclass
@@ -112,14 +114,8 @@ def drop_duplicates(fates: Fates, settings: DedupSettings, compare: Comparison |
         rows = np.flatnonzero(fates.alive & part)
         twins, kept = exact_duplicates(keys[rows])
         if len(twins):
-            fates.drop(
-                Loss(
-                    "dedup",
-                    "duplicate.exact",
-                    rows[twins],
-                    tuple(f"same content as {_hex(ids[row])}" for row in rows[kept]),
-                )
-            )
+            evidence = tuple(f"same content as {_hex(ids[row])}" for row in rows[kept])
+            fates.drop(Loss("dedup", "duplicate.exact", rows[twins], evidence, rows[kept]))
     if settings.minhash is not None and compare is not None:
         rows = np.flatnonzero(fates.alive & part)
         pairs = compare.near_duplicates(rows)
@@ -128,7 +124,7 @@ def drop_duplicates(fates: Fates, settings: DedupSettings, compare: Comparison |
             evidence = tuple(
                 f"Jaccard {s:.3f} with {_hex(ids[row])}" for row, s in zip(rows[kept], similarity.tolist(), strict=True)
             )
-            fates.drop(Loss("dedup", "duplicate.near", rows[twins], evidence))
+            fates.drop(Loss("dedup", "duplicate.near", rows[twins], evidence, rows[kept]))
     fates.close("dedup", before)
 
 

@@ -10,20 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from didact.canonical import content_hash
+from didact.curate.filters import bounds_of, signals_of
+from didact.curate.signals import lookup
+from didact.formats.registry import register_plugin
+from didact.plugins import Plugin, plugin_at
 from didact.recipe.load import Recipe
 from didact.sources.blocks import SourceFile
 from didact.sources.read import plan_source
 
 ALGORITHMS = {
     "read": 1,
-    "clean": 1,
+    "clean": 2,
     "signals": 1,
     "shingles": 1,
     "minhash": 1,
     "split": 1,
     "mix": 1,
     "tokenizer": 1,
-    "layout": 1,
+    "layout": 2,
 }
 """Version of each algorithm; raised when a change of code changes what it yields, so that old results are not
 reused.
@@ -40,6 +44,8 @@ class Inputs:
 
     files: dict[str, list[SourceFile]]
     plan: str
+    plugins: tuple[Plugin, ...] = ()
+    """The user's files that something in the data depends on."""
 
     @property
     def digests(self) -> dict[str, dict[str, str]]:
@@ -59,11 +65,25 @@ class Inputs:
 def resolve_inputs(recipe: Recipe, base: Path) -> Inputs:
     """Find and hash every input file, sources by name and files by path.
 
-    Raises InputMissing for a path that is not there, CallError for a file whose format cannot be told.
+    The recipe's plug-ins are run first. Raises InputMissing for a path that is not there, CallError for a file whose
+    format cannot be told or a plug-in that cannot be run.
     """
+    for path in recipe.plugins:
+        register_plugin(plugin_at(base / path))
     files = {name: plan_source(name, recipe.sources[name], base) for name in sorted(recipe.sources)}
     digests = {name: [[file.relative, file.format, file.sha256] for file in own] for name, own in files.items()}
-    return Inputs(files, content_hash([digests, data_sections(recipe), ALGORITHMS, tables(), _own_file(recipe, base)]))
+    plugins = _plugins_used(recipe, files)
+    used = [plugin.sha256 for plugin in plugins]
+    plan = content_hash([digests, data_sections(recipe), ALGORITHMS, tables(), _own_file(recipe, base), used])
+    return Inputs(files, plan, plugins)
+
+
+def _plugins_used(recipe: Recipe, files: dict[str, list[SourceFile]]) -> tuple[Plugin, ...]:
+    """The plug-ins whose adapters read a file or whose signals a filter bounds, in the order of their contents."""
+    found = {file.plugin for own in files.values() for file in own}
+    for name in files:
+        found |= {lookup(signal).plugin for signal in signals_of(bounds_of(recipe.filters, name))}
+    return tuple(sorted((plugin for plugin in found if plugin is not None), key=lambda plugin: plugin.sha256))
 
 
 def tables() -> dict[str, str]:
@@ -88,6 +108,7 @@ def data_sections(recipe: Recipe) -> dict[str, Any]:
     sections = recipe.model_dump(mode="json", include=set(_DATA_SECTIONS))
     for source in sections["sources"].values():
         del source["path"]
+        source["format"] = source["format"].rpartition("/")[2]
     if sections["clean"]["pii_salt"]:
         # The salt protects the hashes and must not be published with them; its own hash still tells versions apart.
         sections["clean"]["pii_salt"] = hashlib.sha256(sections["clean"]["pii_salt"].encode()).hexdigest()

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from didact.build.assemble import MixedRows, gather
 from didact.build.decide import Fates, Loss
-from didact.build.per_record import REJECTED, Curated
+from didact.build.per_record import CLEANED, FINDINGS, REJECTED, Curated
 from didact.build.rows import ChunkResult, Rows
-from didact.build.shard_files import Context, FileTask, Gather, write_parquet
+from didact.build.shard_files import Context, FileTask, Gather, write_parquet, write_tables
 from didact.canonical import canonical_json
 from didact.curate.order import I64
 from didact.records.table import from_table
@@ -50,6 +50,8 @@ class DroppedTask:
     stages: list[str]
     reasons: list[str]
     evidence: list[str]
+    kept: list[str | None]
+    """For duplicates, the id of the row that was kept in place of each."""
 
     def write(self) -> FileEntry:
         """Write the file."""
@@ -67,6 +69,21 @@ class TableTask:
     def write(self) -> FileEntry:
         """Write the file."""
         return write_parquet(self.folder, self.name, self.table)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunksTask:
+    """A table that every chunk has a part of: warnings, or changed texts."""
+
+    folder: Path
+    part: Literal["findings", "cleaned"]
+    chunks: tuple[ChunkResult, ...]
+
+    def write(self) -> FileEntry:
+        """Write the file, chunk by chunk."""
+        tables = (chunk.table(self.part) for chunk in self.chunks)
+        schema = FINDINGS if self.part == "findings" else CLEANED
+        return write_tables(self.folder, f"{self.part}/{self.part}.parquet", schema, tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +107,22 @@ class SideTask:
         names = [name for name in side.schema.names if ("." in name if self.part == "signals" else name == "signature")]
         chosen = side.select(["id", *names]).take(pa.array(rows))
         ids = pa.array([value.hex() for value in chosen["id"].to_pylist()], pa.string())
-        return chosen.set_column(0, "id", ids)
+        named = chosen.set_column(0, "id", ids)
+        if self.part == "signatures":
+            return named
+        place = chunk.table("records").select(["path", "index"]).take(pa.array(rows))
+        named = named.add_column(1, "index", place["index"]).add_column(1, "path", place["path"].cast(pa.string()))
+        return named.add_column(1, "source", pa.array([chunk.source] * len(rows), pa.string()))
 
 
 def loss_tasks(folder: Path, fates: Fates, curated: Curated, context: Context) -> Iterator[FileTask]:
-    """The files of dropped/, rejected/, headers/, signals/ and signatures/ of a version."""
+    """The files of dropped/, rejected/, findings/, cleaned/, headers/, signals/ and signatures/ of a version."""
     yield from _dropped(folder, fates)
     yield from _side_tasks(folder, fates)
+    parts: tuple[Literal["findings", "cleaned"], ...] = ("findings", "cleaned")
+    for part in parts:
+        if any(chunk.table(part).num_rows for chunk in curated.chunks_in_order):
+            yield ChunksTask(folder, part, curated.chunks_in_order)
     for number, table in enumerate(_rejected(curated)):
         yield TableTask(folder, f"rejected/rejected-{number:05d}.parquet", table)
     if context.headers:
@@ -107,11 +133,14 @@ def loss_tasks(folder: Path, fates: Fates, curated: Curated, context: Context) -
 
 
 def _dropped(folder: Path, fates: Fates) -> Iterator[DroppedTask]:
-    rows, stages, reasons, evidence = _flattened(fates.losses)
+    rows, stages, reasons, evidence, keepers = _flattened(fates.losses)
+    ids = fates.rows.keys("id")
     for number, start in enumerate(range(0, len(rows), _PART_ROWS)):
         part = slice(start, start + _PART_ROWS)
         name = f"dropped/dropped-{number:05d}.parquet"
-        yield DroppedTask(folder, name, gather(fates.rows, rows[part]), stages[part], reasons[part], evidence[part])
+        kept = [ids[row].astype("<u8").tobytes().hex() if row >= 0 else None for row in keepers[part]]
+        chosen = gather(fates.rows, rows[part])
+        yield DroppedTask(folder, name, chosen, stages[part], reasons[part], evidence[part], kept)
 
 
 def _write_dropped(task: DroppedTask) -> FileEntry:
@@ -125,20 +154,23 @@ def _write_dropped(task: DroppedTask) -> FileEntry:
         "stage": task.stages,
         "reason": task.reasons,
         "evidence": task.evidence,
+        "kept": pa.array(task.kept, pa.string()),
         "record": [record.canonical().decode() for record in from_table(table)],
     }
     return write_parquet(task.folder, task.name, pa.table(columns))
 
 
-def _flattened(losses: Sequence[Loss]) -> tuple[I64, list[str], list[str], list[str]]:
-    """All losses in canonical order of their rows."""
+def _flattened(losses: Sequence[Loss]) -> tuple[I64, list[str], list[str], list[str], I64]:
+    """All losses in canonical order of their rows; the last array is the row kept in place of each, or -1."""
     rows = np.concatenate([np.zeros(0, np.int64), *(loss.rows for loss in losses)]).astype(np.int64)
     stages = [loss.stage for loss in losses for _ in loss.rows]
     reasons = [loss.reason for loss in losses for _ in loss.rows]
     evidence = [text for loss in losses for text in loss.evidence]
+    none = np.zeros(0, np.int64)
+    kept = np.concatenate([none, *(np.full(len(one.rows), -1) if one.kept is None else one.kept for one in losses)])
     order = np.argsort(rows, kind="stable")
     stages, reasons, evidence = ([values[i] for i in order] for values in (stages, reasons, evidence))
-    return rows[order], stages, reasons, evidence
+    return rows[order], stages, reasons, evidence, kept[order].astype(np.int64)
 
 
 def _rejected(curated: Curated) -> Iterator[pa.Table]:

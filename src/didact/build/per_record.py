@@ -1,8 +1,9 @@
 """The stages that need one record at a time, fused: read, validate, clean, measure, sign.
-One chunk in, three files and a marker out.
+One chunk in, five files and a marker out.
 
 `records`: the cleaned records as a table. `side`: what later decisions need, one row per record: content key, keys that
-tie records together, signals, signature and bands. `rejected`: rows that became no record.
+tie records together, signals, signature and bands. `rejected`: rows that became no record. `findings`: warnings, and
+`cleaned`: changed texts, both by the place of their row, for whoever asks later what became of a record.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from didact.build.decide import check
 from didact.build.inputs import ALGORITHMS, Inputs, tables
 from didact.build.rows import ChunkResult, in_order
 from didact.canonical import content_hash
-from didact.curate.clean import clean_texts
+from didact.curate.clean import Change, clean_texts
 from didact.curate.filters import bounds_of, signals_of
 from didact.curate.minhash import band_keys, choose_bands, signatures
 from didact.curate.order import U64, mixed
-from didact.curate.signals import measure
+from didact.curate.signals import lookup, measure
 from didact.durable import store_errors, write_with
 from didact.engine.base import Engine
 from didact.engine.chunks import Chunk, chunk_bytes, group_blocks, read_marker, write_marker
+from didact.plugins import Plugin, load
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.load import Recipe
 from didact.recipe.selection import MinHashSettings
@@ -61,6 +63,14 @@ REJECTED = pa.schema(
 )
 """Columns of rejected rows: place, code, and the row's first bytes as they stand in the file."""
 
+_PLACE = [("source", pa.string()), ("path", pa.string()), ("index", pa.int64()), ("line", pa.int64())]
+FINDINGS = pa.schema([*_PLACE, ("code", pa.string()), ("pointer", pa.string()), ("message", pa.string())])
+"""Columns of warnings: the place of the row, code, JSON pointer in the row, message."""
+CLEANED = pa.schema(
+    [*_PLACE, ("field", pa.string()), ("rules", pa.list_(pa.string())), ("before", pa.string()), ("after", pa.string())]
+)
+"""Columns of changed texts: the place of the row, the text's field, the rules, an excerpt before and after."""
+
 SIGNALS = (
     "prompt.chars", "prompt.words", "response.chars", "response.words", "response.lines", "response.echo",
     "response.distinct_word_share", "response.duplicate_line_share", "response.longest_run", "response.refusal",
@@ -80,6 +90,8 @@ class ChunkTask:
     clean: CleanSettings
     minhash: MinHashSettings | None
     signals: tuple[str, ...]
+    plugins: tuple[Plugin, ...]
+    """Files of the user's own signals among them."""
     folder: Path
     key: str
 
@@ -128,18 +140,23 @@ def _tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, F
         digests = inputs.digests[name]
         bounds = bounds_of(recipe.filters, name)
         measured = tuple(dict.fromkeys((*SIGNALS, *signals_of(bounds))))
+        plugins = tuple(plugin for signal in measured if (plugin := lookup(signal).plugin) is not None)
         settings = [
-            source.model_dump(mode="json", exclude={"path"}),
+            source.model_dump(mode="json", exclude={"path", "format"}),
             recipe.clean.model_dump(mode="json"),
             _signed(recipe.dedup.minhash),
-            measured,
-            [[file.relative, file.format, file.container] for file in files],
+            [[signal, _content_of(lookup(signal).plugin)] for signal in measured],
+            [[file.relative, file.format, file.container, _content_of(file.plugin)] for file in files],
             ALGORITHMS,
             tables(),
         ]
         for chunk in group_blocks(name, _cut(name, files, source, size, lost), size):
             key = content_hash([chunk.source, chunk.ordinal, chunk.digest(digests), settings])
-            yield ChunkTask(chunk, by_path, source, recipe.clean, recipe.dedup.minhash, measured, folder, key)
+            yield ChunkTask(chunk, by_path, source, recipe.clean, recipe.dedup.minhash, measured, plugins, folder, key)
+
+
+def _content_of(plugin: Plugin | None) -> str | None:
+    return None if plugin is None else plugin.sha256
 
 
 def _signed(settings: MinHashSettings | None) -> list[Any] | None:
@@ -199,12 +216,21 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
     marker = read_marker(task.folder, task.key)
     if marker is not None:
         return marker
+    for plugin in task.plugins:
+        # In a worker the user's signals are not known yet; their file registers them.
+        load(plugin)
     reads = [read_block(block, task.files[block.path], task.source) for block in task.chunk.blocks]
     table = to_table(
         [record for read in reads for record in read.records], [place for read in reads for place in read.places]
     )
-    table, keys, cleaned = _cleaned(table, task.clean)
-    files = {"records": table, "side": _side(table, keys, task), "rejected": _rejected(task.chunk.source, reads)}
+    table, keys, cleaned, changes = _cleaned(table, task.clean, task.chunk.source)
+    files = {
+        "records": table,
+        "side": _side(table, keys, task),
+        "rejected": _rejected(task.chunk.source, reads),
+        "findings": _warnings(task.chunk.source, reads),
+        "cleaned": changes,
+    }
     sizes = {
         f"{task.key}.{part}.arrow": _write(task.folder / f"{task.key}.{part}.arrow", content)
         for part, content in files.items()
@@ -243,8 +269,10 @@ def _write(path: Path, table: pa.Table) -> int:
     return path.stat().st_size
 
 
-def _cleaned(table: pa.Table, settings: CleanSettings) -> tuple[pa.Table, list[bytes], dict[str, int]]:
-    """The table with clean texts, the content key of each record, and how many texts each rule changed.
+def _cleaned(
+    table: pa.Table, settings: CleanSettings, source: str
+) -> tuple[pa.Table, list[bytes], dict[str, int], pa.Table]:
+    """The table with clean texts, the content key of each record, how many texts each rule changed, and the changes.
 
     A record that cleaning left alone is known by its id; one that it changed by the id its new content has.
     """
@@ -252,14 +280,32 @@ def _cleaned(table: pa.Table, settings: CleanSettings) -> tuple[pa.Table, list[b
     texts, report, changed = clean_texts(texts_column(segments), settings)
     keys = table["id"].to_pylist()
     if not changed.any():
-        return table, keys, {}
+        return table, keys, {}, CLEANED.empty_table()
     place = table.schema.get_field_index("segments")
     table = table.set_column(place, table.schema.field(place), with_texts_column(segments, texts))
     lengths = np.diff(segments.offsets.to_numpy())
-    rows = np.unique(np.repeat(np.arange(len(lengths)), lengths)[changed])
+    row_of = np.repeat(np.arange(len(lengths)), lengths)[changed]
+    fields = segments.flatten().field("field").filter(pa.array(changed)).cast(pa.string())
+    changes = _changes(table.take(pa.array(row_of)), fields, report.changes, source)
+    rows = np.unique(row_of)
     for row, record in zip(rows.tolist(), from_table(table.take(pa.array(rows))), strict=True):
         keys[row] = bytes.fromhex(record.content_id())
-    return table, keys, dict(sorted(report.counts.items()))
+    return table, keys, dict(sorted(report.counts.items())), changes
+
+
+def _changes(rows: pa.Table, fields: pa.Array, changes: Sequence[Change], source: str) -> pa.Table:
+    """The table of changed texts. rows: the record of each of them."""
+    columns = {
+        "source": pa.array([source] * rows.num_rows, pa.string()),
+        "path": rows["path"].cast(pa.string()),
+        "index": rows["index"],
+        "line": rows["line"],
+        "field": fields,
+        "rules": pa.array([list(change.rules) for change in changes], pa.list_(pa.string())),
+        "before": pa.array([change.before for change in changes], pa.string()),
+        "after": pa.array([change.after for change in changes], pa.string()),
+    }
+    return pa.table(columns, schema=CLEANED)
 
 
 def _side(table: pa.Table, keys: list[bytes], task: ChunkTask) -> pa.Table:
@@ -311,4 +357,13 @@ def _signature_columns(segments: Segments, settings: MinHashSettings | None) -> 
 def _rejected(source: str, reads: Sequence[BlockRead]) -> pa.Table:
     return pa.Table.from_pylist(
         [_rejected_row(source, one) for read in reads for one in read.rejected], schema=REJECTED
+    )
+
+
+def _warnings(source: str, reads: Sequence[BlockRead]) -> pa.Table:
+    """Warnings about single rows."""
+    found = [one for read in reads for one in read.findings if one.severity == "warning" and CODES[one.code].row]
+    names = FINDINGS.names[1:]
+    return pa.Table.from_pylist(
+        [{"source": source} | {name: getattr(one, name) for name in names} for one in found], schema=FINDINGS
     )

@@ -32,7 +32,7 @@ from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Mix, Purpose
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
-from didact.store.layout import Store
+from didact.store.layout import CHUNKS, Store
 from didact.store.manifest import Account
 from didact.store.version import Version
 
@@ -79,7 +79,8 @@ def build(
     listener.stage("inputs")
     inputs = resolve_inputs(loaded, base)
     # Two builds of one plan would write, and give away, the same folder.
-    with locked(place.build(inputs.plan) / "lock", lambda: listener.note("waiting for another build of the same plan")):
+    own, other = place.build(inputs.plan) / "lock", "waiting for another build of the same plan"
+    with place.in_use(lambda: listener.note("waiting for gc")), locked(own, lambda: listener.note(other)):
         done = _built(place, loaded, inputs)
         if done is not None:
             listener.note(f"{loaded.name}@{done.manifest.version}: already built from these inputs and settings")
@@ -118,6 +119,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     job.stage("read, clean, measure")
     curated = curate_sources(job.inputs, recipe, job.engine, job.store.chunks, job.tell)
     _refuse_rejected(curated.accounts, max_rejected)
+    write_json(job.folder / CHUNKS, sorted(chunk.key for chunk in curated.chunks))
     rows = Rows(in_order(curated.chunks), tuple(sorted(recipe.sources)))
     fates = Fates(rows, np.ones(len(rows), np.bool_), accounts=list(curated.accounts))
 

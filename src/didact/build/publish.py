@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
@@ -18,7 +16,7 @@ from didact import __version__
 from didact.build.assemble import MixedRows
 from didact.build.decide import Fates, check
 from didact.build.hold_out import HeldOut
-from didact.build.inputs import Inputs, data_sections
+from didact.build.inputs import ALGORITHMS, Inputs, data_sections, tables
 from didact.build.per_record import Curated
 from didact.durable import sha256_file, store_errors, sync_folder, write_atomic, write_json
 from didact.errors import AccountingError
@@ -26,7 +24,7 @@ from didact.recipe.load import Recipe
 from didact.render.tokenizer import Tokenizer
 from didact.store.card import card
 from didact.store.layout import Store
-from didact.store.manifest import FileEntry, Manifest, SourceEntry
+from didact.store.manifest import FileEntry, Manifest, SourceEntry, checksum
 from didact.store.version import MANIFEST, Version
 
 
@@ -75,7 +73,7 @@ def publish(
         licenses=_licenses(recipe),
         tokenizer=made.tokenizer.digest if made.tokenizer is not None else None,
         recipe=data_sections(recipe),
-        created_by=created_by(),
+        created_by=created_by() | {plugin.path.name: f"sha256:{plugin.sha256}" for plugin in inputs.plugins},
         files=[],
     )
     write_atomic(folder / "README.md", card(manifest).encode())
@@ -84,6 +82,7 @@ def publish(
     )
     manifest.files = sorted([*files, readme], key=lambda file: file.path)
     _remove_unlisted(folder, {file.path for file in manifest.files})
+    manifest.checksum = checksum(manifest.model_dump(by_alias=True))
     write_json(folder / MANIFEST, manifest.model_dump(by_alias=True))
     return _placed(store, folder, recipe.name, version)
 
@@ -149,13 +148,14 @@ def _licenses(recipe: Recipe) -> dict[str, list[str]]:
     return found
 
 
-def created_by() -> dict[str, Any]:
-    """Versions of everything that shapes the bytes of a version."""
+def created_by() -> dict[str, str]:
+    """Versions of everything that shapes the bytes of a version: algorithms, libraries, tables."""
     return {
         "didact": __version__,
         "numba": numba.__version__,
         "numpy": np.__version__,
         "pyarrow": pa.__version__,
         "tokenizers": tokenizers.__version__,
-        "unicode": unicodedata.unidata_version,
+        "algorithms": ", ".join(f"{name} {number}" for name, number in ALGORITHMS.items()),
+        **tables(),
     }

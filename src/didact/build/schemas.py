@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from didact.durable import write_json
 from didact.recipe.load import Recipe
 from didact.records import KINDS, Header
+from didact.records.examples import EXAMPLES
 from didact.report.validation_json import ValidationReport
 from didact.store.manifest import Manifest
 
@@ -23,6 +24,10 @@ SCHEMA_VERSION = 1
 """Counts incompatible changes of the published schemas; part of every `$id`."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+"""JSON Schema's words for bounds that pydantic leaves under its own when a number may be null or written as text."""
 
 
 def published() -> dict[str, dict[str, Any]]:
@@ -38,8 +43,28 @@ def published() -> dict[str, dict[str, Any]]:
 
 
 def _schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
-    content = model.model_json_schema(by_alias=True, mode="validation")
-    return {"$schema": _DIALECT, "$id": f"urn:didact:schema:{SCHEMA_VERSION}:{name}", **content}
+    content = _in_standard_words(model.model_json_schema(by_alias=True, mode="validation"))
+    for section in (content, *content.get("$defs", {}).values()):
+        for told in section.get("properties", {}).values():
+            _show_default(told)
+    examples = {"examples": [EXAMPLES[name]]} if name in EXAMPLES else {}
+    return {"$schema": _DIALECT, "$id": f"urn:didact:schema:{SCHEMA_VERSION}:{name}", **content, **examples}
+
+
+def _in_standard_words(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_in_standard_words(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    renamed = _BOUNDS if "anyOf" in node or "type" in node else {}
+    return {renamed.get(key, key): _in_standard_words(value) for key, value in node.items()}
+
+
+def _show_default(told: dict[str, Any]) -> None:
+    """A field without an example of its own shows its default, which is one."""
+    default = told.get("const", told.get("default"))
+    if "examples" not in told and default is not None:
+        told["examples"] = [default]
 
 
 def write_schemas(folder: Path) -> list[Path]:

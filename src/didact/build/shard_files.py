@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,16 +46,18 @@ class Gather:
     inside: I64
 
     def table(self) -> pa.Table:
-        """The rows' records in the wanted order."""
+        """The rows' records in the wanted order, and `content`, the content key that each has after cleaning."""
         parts, places = [], []
         for index in np.unique(self.chunk):
             where = np.flatnonzero(self.chunk == index)
             # Ascending rows first: a take in file order touches every mapped page once.
             where = where[np.argsort(self.inside[where], kind="stable")]
-            parts.append(self.chunks[index].table("records").take(pa.array(self.inside[where])))
+            chunk = self.chunks[index]
+            whole = chunk.table("records").append_column("content", chunk.table("side")["content"])
+            parts.append(whole.take(pa.array(self.inside[where])))
             places.append(where)
         if not parts:
-            return concat([])
+            return concat([]).append_column("content", pa.array([], pa.binary(16)))
         back = np.argsort(np.concatenate(places), kind="stable")
         return concat(parts).take(pa.array(back))
 
@@ -106,7 +108,7 @@ def write_file(task: FileTask) -> FileEntry:
 def _write_shard(task: ShardTask) -> FileEntry:
     table = task.rows.table()
     records = _named(table, task.rows.sources(), task.context)
-    columns = _labels(table, task.rows.sources(), task.context)
+    columns = _labels(table, records, task)
     columns["epoch"] = pa.array(task.epochs, pa.int32())
     columns |= _PURPOSES[task.purpose](records, task)
     columns["record"] = pa.array([record.canonical().decode() for record in records], pa.string())
@@ -114,14 +116,29 @@ def _write_shard(task: ShardTask) -> FileEntry:
 
 
 def write_parquet(folder: Path, name: str, table: pa.Table, random: bool = False) -> FileEntry:
-    """A table as one Parquet file of a version: zstd, row groups of 10,000 rows, whole or not at all.
+    """A table as one Parquet file of a version; `random` as in `write_tables`."""
+    return write_tables(folder, name, table.schema, [table], random)
+
+
+def write_tables(
+    folder: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], random: bool = False
+) -> FileEntry:
+    """Tables one after the other as one Parquet file: zstd, row groups of at most 10,000 rows, whole or not at all.
 
     random: the values are hashes, which neither a dictionary nor a compressor makes smaller.
     """
-    path = folder / name
-    packing = {"compression": "none", "use_dictionary": False} if random else {"compression": "zstd"}
-    write_with(path, lambda aside: pq.write_table(table, aside, row_group_size=10_000, store_schema=False, **packing))
-    return FileEntry(path=name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=table.num_rows)
+    path, rows = folder / name, 0
+    packing: dict[str, Any] = {"compression": "none", "use_dictionary": False} if random else {"compression": "zstd"}
+
+    def write(aside: Path) -> None:
+        nonlocal rows
+        with pq.ParquetWriter(aside, schema, store_schema=False, **packing) as writer:
+            for table in tables:
+                writer.write_table(table, row_group_size=10_000)
+                rows += table.num_rows
+
+    write_with(path, write)
+    return FileEntry(path=name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
 
 
 def _named(table: pa.Table, sources: Sequence[str], context: Context) -> list[Record]:
@@ -132,21 +149,26 @@ def _named(table: pa.Table, sources: Sequence[str], context: Context) -> list[Re
     return records
 
 
-def _labels(table: pa.Table, sources: Sequence[str], context: Context) -> dict[str, pa.Array]:
+def _labels(table: pa.Table, records: Sequence[Record], task: ShardTask) -> dict[str, pa.Array]:
     """The columns every purpose has."""
     paths = table["path"].to_pylist()
-    digests = [context.digests[source][path] for source, path in zip(sources, paths, strict=True)]
+    sources = [record.source for record in records]
+    digests = [task.context.digests[source][path] for source, path in zip(sources, paths, strict=True)]
     places = [
         pa.array(paths, pa.string()),
         table["index"].combine_chunks(),
         table["line"].combine_chunks(),
         pa.array(digests, pa.string()),
     ]
+    ids, contents = table["id"].to_pylist(), table["content"].to_pylist()
+    cleaned = [None if one == other else other.hex() for one, other in zip(ids, contents, strict=True)]
     columns = {
-        "id": pa.array([value.hex() for value in table["id"].to_pylist()], pa.string()),
+        "id": pa.array([value.hex() for value in ids], pa.string()),
+        "content": pa.array(cleaned, pa.string()),
+        "key": pa.array([record.origin.key if record.origin else None for record in records], pa.string()),
         "row": pa.StructArray.from_arrays(places, fields=list(_ROW)),
         "source": pa.array(sources, pa.string()),
-        "license": pa.array([context.licenses[source] for source in sources], pa.string()),
+        "license": pa.array([record.license for record in records], pa.string()),
     }
     return columns | {name: table[name].combine_chunks().cast(pa.string()) for name in _LABELS}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from didact.cli import catalogue, curate, talk, train
+from didact.cli import catalogue, curate, talk, train, versions
 from didact.errors import DidactError
 
 
@@ -47,7 +47,7 @@ def cli() -> None:
     """
 
 
-for _module in (catalogue, curate, train, talk):
+for _module in (catalogue, curate, versions, train, talk):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

@@ -14,31 +14,50 @@ if TYPE_CHECKING:
     from didact.records.codes import Code
 
 
-@click.command(epilog="Example: didact formats")
+@click.command(epilog="Example: didact formats preference")
+@click.argument("name", required=False)
 @json_option
-def formats(as_json: bool) -> None:
-    """List the formats that can be read, with an example row of each."""
-    from didact.formats.registry import adapters
+def formats(name: str | None, as_json: bool) -> None:
+    """List the formats that can be read; with NAME, rows of that one in each of its variants."""
+    from didact.formats.json_edit import spelled
+    from didact.formats.registry import adapters, get
 
-    found = {name: {"about": adapter.description, "example": adapter.example} for name, adapter in adapters().items()}
+    chosen = adapters() if name is None else {name: get(name)}
     if as_json:
-        print_json(found)
+        print_json(
+            {
+                name: {"about": told.description, "example": told.example, "variants": dict(told.variants)}
+                for name, told in chosen.items()
+            }
+        )
         return
-    for name, told in found.items():
-        click.echo(f"{name:20}{told['about']}")
+    for adapter in chosen.values():
+        click.echo(f"{adapter.name:20}{adapter.description}")
+        if name is not None:
+            click.echo(f"\n{adapter.example}")
+            for variant, row in adapter.variants.items():
+                click.echo(f"\n{variant}:\n{spelled(row)}")
 
 
 @click.command(epilog="Example: didact schema task")
 @click.argument("kind", required=False)
-def schema(kind: str | None) -> None:
-    """Print the JSON Schema of a KIND of record, of recipes, manifests or validations; without KIND, list them."""
+@json_option
+def schema(kind: str | None, as_json: bool) -> None:
+    """Print the JSON Schema of a KIND of record, of recipes, manifests or validations; without KIND, list them.
+
+    A schema is JSON with and without --json; the list is an object of names and meanings with it.
+    """
     from didact.build.schemas import published
     from didact.errors import UnknownName
 
     schemas = published()
     if kind is None:
-        for name, content in schemas.items():
-            click.echo(f"{name:12}{content['$id']}")
+        told = {name: content["description"].partition("\n")[0] for name, content in schemas.items()}
+        if as_json:
+            print_json(told)
+            return
+        for name, line in told.items():
+            click.echo(f"{name:12}{line}")
     elif kind in schemas:
         print_json(schemas[kind])
     else:

@@ -1,4 +1,4 @@
-"""Verbs on data: validate, build, log, verify, tokenize."""
+"""Verbs on data: validate, build, tokenize."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from didact.cli.options import RECIPE, json_option, pairs_option, print_json, store_option, workers_option
+from didact.cli.options import (
+    RECIPE,
+    json_option,
+    names_option,
+    pairs_option,
+    print_json,
+    store_at,
+    store_option,
+    workers_option,
+)
 
 
 @click.command(epilog="Example: didact validate data/*.jsonl --report findings.html --strict")
@@ -17,9 +26,14 @@ from didact.cli.options import RECIPE, json_option, pairs_option, print_json, st
     "format_name",
     default="auto",
     show_default=True,
-    help="Adapter to read with; `didact formats` lists them.",
+    help="Adapter to read with; `didact formats` lists them. FILE.py or FILE.py:NAME: one of your own.",
 )
-@pairs_option("--columns", metavar="NAME=KEY", help="Which key of a row holds what, as in prompt=query; repeatable.")
+@pairs_option(
+    "--columns",
+    metavar="NAME=KEY",
+    help="Which key of a row, or path in it, holds what, as in prompt=query; repeatable.",
+)
+@names_option
 @pairs_option("--where", help="Check only rows with this value under this key; repeatable.")
 @click.option("--limit", type=click.IntRange(1), help="Check only the first rows, before --where.")
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
@@ -44,6 +58,7 @@ from didact.cli.options import RECIPE, json_option, pairs_option, print_json, st
     metavar="OUT",
     help="Copy PATHS to OUT with what can be corrected safely; every change stands in OUT.patch.jsonl.",
 )
+@workers_option
 @json_option
 @click.pass_context
 def validate(
@@ -51,12 +66,14 @@ def validate(
     paths: tuple[str, ...],
     format_name: str,
     columns: dict[str, str],
+    names: list[str],
     where: dict[str, str],
     limit: int | None,
     strict: bool,
     max_findings: int,
     reports: tuple[Path, ...],
     out: Path | None,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Check every row of PATHS; exit 1 when something is wrong.
@@ -76,12 +93,13 @@ def validate(
     settings: dict[str, Any] = {
         "format": format_name,
         "columns": columns,
+        "names": names,
         "limit": limit,
         "where": {key: _value(text) for key, text in where.items()},
         "tell": Narrator(),
     }
     repaired = None if out is None else repair(paths, out, **settings)
-    report = check(paths, max_findings=max_findings, **settings)
+    report = check(paths, max_findings=max_findings, workers=workers, **settings)
     for path in reports:
         write_report(path, report)
     if as_json:
@@ -132,70 +150,6 @@ def build(recipe: Path, store: Path | None, workers: int | None, max_rejected: i
     click.echo(f"\n{version.manifest.name}@{version.manifest.version}: {version.path}")
 
 
-def _found(written: str, store: Path | None) -> Path:
-    from didact.store.layout import Store
-
-    return Store(store if store is not None else Path("store")).find(written)
-
-
-@click.command(epilog="Example: didact log bilingual --store store")
-@click.argument("name")
-@store_option
-@json_option
-def log(name: str, store: Path | None, as_json: bool) -> None:
-    """List the versions of data set NAME and what refs name them."""
-    from didact.errors import UnknownName
-    from didact.store.layout import Store
-    from didact.store.version import Version
-
-    place = Store(store if store is not None else Path("store"))
-    versions = [Version.open(place.version(name, version)).manifest for version in place.versions(name)]
-    if not versions:
-        raise UnknownName(
-            "data set", name, [path.name for path in (place.root / "data").glob("*")], where=str(place.root)
-        )
-    latest = place.ref(name, "latest")
-    rows = [
-        {
-            "version": m.version,
-            "latest": m.version == latest,
-            "parent": m.parent,
-            "mixes": {k: mix.rows for k, mix in m.mixes.items()},
-        }
-        for m in versions
-    ]
-    if as_json:
-        print_json(rows)
-        return
-    for row, manifest in zip(rows, versions, strict=True):
-        sizes = ", ".join(f"{mix} {sum(entry.rows.values()):,} rows" for mix, entry in manifest.mixes.items())
-        click.echo(f"{row['version']}{' latest' if row['latest'] else '':8}{sizes}")
-
-
-@click.command(epilog="Example: didact verify bilingual@latest")
-@click.argument("version")
-@store_option
-@json_option
-@click.pass_context
-def verify(ctx: click.Context, version: str, store: Path | None, as_json: bool) -> None:
-    """Hash every file of VERSION again and compare with its manifest; exit 1 when they disagree."""
-    from didact.store.version import Version
-
-    opened = Version.open(_found(version, store))
-    problems = opened.verify()
-    if as_json:
-        print_json({"path": str(opened.path), "problems": problems})
-    else:
-        for problem in problems:
-            click.echo(problem)
-        click.echo(
-            f"{opened.path}: {len(problems)} problems"
-            if problems
-            else f"{opened.path}: {len(opened.manifest.files)} files, all as the manifest says"
-        )
-    ctx.exit(1 if problems else 0)
-
-
 @click.command(epilog="Example: didact tokenize bilingual@latest")
 @click.argument("version")
 @click.option(
@@ -211,16 +165,17 @@ def tokenize(version: str, tokenizer: Path | None, store: Path | None, workers: 
     from didact.engine.local import available_cores
     from didact.render.token_shards import tokenize_version
     from didact.render.tokenizer import Tokenizer
-    from didact.store.layout import Store
 
-    found = _found(version, store)
+    place = store_at(store)
+    found = place.find(version)
     loaded = Tokenizer.load(tokenizer if tokenizer is not None else found / "tokenizer")
-    folder = Store(store if store is not None else Path("store")).tokens(found.name, loaded.digest)
-    manifest = tokenize_version(found, loaded, folder, workers or available_cores())
+    folder = place.tokens(found.name, loaded.digest)
+    with place.in_use():
+        manifest = tokenize_version(found, loaded, folder, workers or available_cores())
     if as_json:
         print_json({"path": str(folder), "manifest": manifest})
     else:
         click.echo(str(folder))
 
 
-COMMANDS = (validate, build, log, verify, tokenize)
+COMMANDS = (validate, build, tokenize)

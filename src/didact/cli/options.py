@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from didact.store.layout import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,6 +26,13 @@ def store_option(command: Command) -> Command:
         type=click.Path(path_type=Path, file_okay=False),
         help="Folder of all results; overrides the recipe's.",
     )(command)
+
+
+def store_at(store: Path | None) -> Store:
+    """The store that `--store` names, or `store` in the current folder."""
+    from didact.store.layout import Store
+
+    return Store(store if store is not None else Path("store"))
 
 
 def json_option(command: Command) -> Command:
@@ -55,6 +65,24 @@ def workers_option(command: Command) -> Command:
         type=click.IntRange(1, 1024),
         help="Worker processes; default: one per core, one for small inputs. Never changes the result.",
     )(command)
+
+
+def names_option(command: Command) -> Command:
+    """`--names`: the columns of CSV and TSV files that do not begin with their names; the command gets a list."""
+    return click.option(
+        "--names",
+        callback=_names,
+        metavar="NAME,NAME,...",
+        help="Names of the columns of CSV and TSV files that do not begin with them.",
+    )(command)
+
+
+def _names(ctx: click.Context, option: click.Parameter, given: str | None) -> list[str]:
+    del ctx
+    names = [] if given is None else [name.strip() for name in given.split(",")]
+    if not all(names):
+        raise click.BadParameter(f"'{given}' leaves a column without a name", param=option)
+    return names
 
 
 def print_json(value: Any) -> None:

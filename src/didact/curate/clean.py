@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from didact.curate.clean_rules import RULES
 from didact.curate.pii import PersonalData
 from didact.recipe.cleaning import CleanSettings
+from didact.text.clean_rules import RULES
 
 _EXAMPLES = 5
 _EXAMPLE_REACH = 40
@@ -30,6 +30,15 @@ class Example(NamedTuple):
     after: str
 
 
+class Change(NamedTuple):
+    """What all rules together did to one text, cut around the first change."""
+
+    rules: tuple[str, ...]
+    before: str | None
+    """None where the text held personal data that is replaced: it is not written down."""
+    after: str
+
+
 @dataclass
 class CleanReport:
     """What cleaning changed."""
@@ -42,6 +51,8 @@ class CleanReport:
     """For each rule the texts it changed, for each `pii.` kind the values it replaced. No zeros."""
     examples: dict[str, list[Example]] = field(default_factory=dict)
     """The first five changes of each rule, without the personal data that is replaced."""
+    changes: list[Change] = field(default_factory=list)
+    """Every text that changed, in order."""
 
     def add(self, other: CleanReport) -> None:
         """Add what another chunk's cleaning changed."""
@@ -51,6 +62,7 @@ class CleanReport:
             self.counts[rule] = self.counts.get(rule, 0) + count
         for rule, found in other.examples.items():
             self.examples[rule] = [*self.examples.get(rule, []), *found][:_EXAMPLES]
+        self.changes += other.changes
 
     @classmethod
     def of(cls, reports: Iterable[CleanReport]) -> CleanReport:
@@ -71,7 +83,7 @@ class Cleaner:
 
     def clean(self, text: str) -> str:
         """Apply every rule, over and over until none changes the text."""
-        told: dict[str, Example] = {}
+        given, told, personal = text, dict[str, Example](), dict[str, int]()
         for _ in range(_ROUNDS):
             before = text
             for name, rule in self._rules:
@@ -79,11 +91,17 @@ class Cleaner:
                 if rewritten != text:
                     told.setdefault(name, Example(text, rewritten))
                     text = rewritten
-            text = self._personal.replace(text, self.report.counts)
+            text = self._personal.replace(text, personal)
             if text == before:
                 break
         for name, example in told.items():
             self._tell(name, example)
+        for name, count in personal.items():
+            self.report.counts[name] = self.report.counts.get(name, 0) + count
+        if text != given:
+            excerpt = _cut(given, text)
+            public = not personal and self._personal.replace(given, {}) == given
+            self.report.changes.append(Change((*told, *personal), excerpt.before if public else None, excerpt.after))
         return text
 
     def _tell(self, rule: str, example: Example) -> None:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
-from didact.curate.clean_rules import (
+from didact.recipe.cleaning import CleanSettings
+from didact.text.clean_rules import (
     ALWAYS_REMOVED,
     BIDI_CONTROLS,
     BLANKS,
@@ -23,7 +24,6 @@ from didact.curate.clean_rules import (
     MOJIBAKE_PAIR,
     TAGS,
 )
-from didact.recipe.cleaning import CleanSettings
 from didact.text.utf8 import code_point
 from didact.text.views import View
 

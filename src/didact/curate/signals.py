@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from didact.errors import CallError, DataError, UnknownName
+from didact.plugins import Plugin, may_replace, running
 from didact.text.views import Segments, ViewName
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Signal:
     description: str
     function: Function | None = None
     """A user's own measure; built-in signals are measured by kernels."""
+    plugin: Plugin | None = None
+    """The file that the measure stands in, when a recipe named it."""
 
 
 _COUNTED = {
@@ -187,9 +190,9 @@ def signal(name: str, unit: str, description: str) -> Callable[[Function], Funct
     """
 
     def register(function: Function) -> Function:
-        if name in SIGNALS:
+        if name in SIGNALS and not may_replace(SIGNALS[name].plugin):
             raise CallError(f"signal '{name}' is registered already; give yours another name")
-        SIGNALS[name] = Signal(name, unit, description, function)
+        SIGNALS[name] = Signal(name, unit, description, function, running())
         return function
 
     return register

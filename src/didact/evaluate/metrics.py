@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from didact.errors import CallError, UnknownName
+from didact.plugins import Plugin, may_replace, running
 
 Metric: TypeAlias = Callable[[str, str], float]
 """(answer, reference) to a score from 0 to 1, higher is better."""
 
 _METRICS: dict[str, Metric] = {}
+_PLUGINS: dict[str, Plugin] = {}
+"""The files that metrics stand in, when a recipe named them."""
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -27,9 +30,11 @@ def register(name: str) -> Callable[[Metric], Metric]:
     """Make a function a metric of recipes. Raises CallError when the name is taken."""
 
     def enter(function: Metric) -> Metric:
-        if name in _METRICS:
+        if name in _METRICS and not may_replace(_PLUGINS.get(name)):
             raise CallError(f"metric '{name}' is already registered by {_METRICS[name].__module__}")
         _METRICS[name] = function
+        if (plugin := running()) is not None:
+            _PLUGINS[name] = plugin
         return function
 
     return enter
@@ -40,6 +45,11 @@ def metric(name: str) -> Metric:
     if name not in _METRICS:
         raise UnknownName("metric", name, _METRICS)
     return _METRICS[name]
+
+
+def plugin_of(name: str) -> Plugin | None:
+    """The plug-in that brought the metric of that name; None when no file did."""
+    return _PLUGINS.get(name)
 
 
 def metric_names() -> list[str]:

@@ -26,6 +26,8 @@ _COLUMNS = (
 def _fits(row: Any) -> float:
     if not (has_text(row, "instruction") and any(key in row for key in _OUTPUTS)):
         return 0.0
+    if isinstance(row.get("kto_tag"), bool):  # the output may be a bad one
+        return 0.0
     if "context" in row and "input" not in row:
         return 0.3
     return 1.0 if "input" in row and "output" in row else 0.9
@@ -40,13 +42,13 @@ def _read(row: Any, header: Header | None) -> Reading:
     if row.get("history") or row.get("system"):
         return _conversation(fields, instruction, given, output)
     return Reading(
-        Task(definition=instruction, input=given, outputs=[output], origin=fields.origin("alpaca")), fields.notes
+        Task.made(definition=instruction, input=given, outputs=[output], origin=fields.origin("alpaca")), fields.notes
     )
 
 
 def _input(fields: Fields) -> str:
     """The input; a spelling of `no input` is read as empty, and kept beside the record."""
-    given = fields.optional("input")
+    given = fields.optional("input", odd_null=True)
     if len(given) < 12 and given.strip().lower() in _NO_INPUT:
         fields.note("CO003", "/input", f"'{given}' is read as an empty input")
         fields.held_as("input", given)
@@ -81,13 +83,13 @@ def _write(draft: Draft) -> None:
         return
     turns = _pairs(draft.record)
     if draft.changed(lambda chat: _pairs(chat)[-1][0]):
-        draft.row.update(_asked(draft.row, turns[-1][0]))
+        draft.row.update(asked_parts(draft.row, turns[-1][0]))
     draft.put(draft.first_of(_OUTPUTS), lambda chat: _pairs(chat)[-1][1])
     draft.put_optional("history", lambda chat: [list(pair) for pair in _pairs(chat)[:-1]])
     draft.put_optional("system", _system)
 
 
-def _asked(row: dict[str, Any], asked: str) -> dict[str, str]:
+def asked_parts(row: dict[str, Any], asked: str) -> dict[str, str]:
     """Instruction and input of a turn that was edited: whichever of the two still stands in it stays."""
     instruction, given = str(row.get("instruction") or ""), str(row.get("input") or "")
     if instruction and asked.startswith(f"{instruction}\n\n"):

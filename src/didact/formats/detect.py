@@ -7,7 +7,9 @@ from typing import Any
 
 from didact.errors import CallError
 from didact.formats.fields import shown_keys
+from didact.formats.pointers import lifted
 from didact.formats.registry import Adapter, adapters, get
+from didact.plugins import Plugin
 
 SAMPLE_ROWS = 100
 """Rows that are scored."""
@@ -20,12 +22,17 @@ TIE = 0.05
 
 
 def renamed(row: Any, columns: Mapping[str, str], adapter: Adapter) -> Any:
-    """A row with mapped keys under the adapter's own names; a key that has such a name already is put aside."""
+    """A row with mapped keys under the adapter's own names; a key that has such a name already is put aside.
+
+    A key that the row does not have may be the path of a value inside it, such as `data/question`.
+    """
     if not columns or not isinstance(row, dict):
         return row
     own = {key: adapter.columns[generic] for generic, key in columns.items() if key in row}
-    taken = set(own.values())
-    return {own.get(key, f"{key}#2" if key in taken else key): value for key, value in row.items()}
+    deep = {adapter.columns[generic]: key for generic, key in columns.items() if key not in row and "/" in key}
+    row, found = lifted(row, deep)
+    taken = {*own.values(), *found}
+    return {own.get(key, f"{key}#2" if key in taken else key): value for key, value in row.items()} | found
 
 
 def require_columns(adapter: Adapter, columns: Mapping[str, str], where: str) -> None:
@@ -57,6 +64,18 @@ def detect(sample: Sequence[Any], where: str, columns: Mapping[str, str] | None 
     return close[0]
 
 
+def only_fit(row: Any, own: str, columns: Mapping[str, str]) -> str | None:
+    """The one format but `own` that a row fits best and well; None when there is none or several."""
+    scores = {
+        adapter.name: _mean_score([row], columns, adapter)
+        for adapter in adapters().values()
+        if adapter.name != own and adapter.list_key is None and columns.keys() <= adapter.columns.keys()
+    }
+    best = max(scores.values(), default=0.0)
+    close = [name for name, score in scores.items() if score > best - TIE]
+    return close[0] if best >= ENOUGH and len(close) == 1 else None
+
+
 def _mean_score(sample: Sequence[Any], columns: Mapping[str, str], adapter: Adapter) -> float:
     return sum(adapter.fits(renamed(row, columns, adapter)) for row in sample) / len(sample) if sample else 0.0
 
@@ -69,14 +88,20 @@ def _nothing_fits(sample: Sequence[Any], where: str) -> str:
     return (
         f"{where}: no format fits; the first row has {found}. Name the format with 'format', "
         "or say which key holds what, as in 'columns: {prompt: query, response: reply}'; "
-        "a CSV file begins with the names of its columns"
+        "a CSV file begins with the names of its columns, or is given them, as in 'names: [question, answer]'"
     )
 
 
 def named_or_detected(
-    name: str, sample: Sequence[Any], where: str, columns: Mapping[str, str], *, whole: bool = False
+    name: str,
+    sample: Sequence[Any],
+    where: str,
+    columns: Mapping[str, str],
+    *,
+    whole: bool = False,
+    plugin: Plugin | None = None,
 ) -> Adapter:
     """The adapter a caller named, or with `auto` the one that fits."""
-    adapter = get(detect(sample, where, columns, whole=whole) if name == "auto" else name)
+    adapter = get(detect(sample, where, columns, whole=whole)) if name == "auto" else get(name, plugin)
     require_columns(adapter, columns, where)
     return adapter

@@ -22,7 +22,11 @@ def _read(row: Any, header: Header | None) -> Reading:
     """Rows on the same passage share a group."""
     del header
     fields = Fields(row)
-    instruction, context, response = fields.text("instruction"), fields.optional("context"), fields.text("response")
+    instruction, context, response = (
+        fields.text("instruction"),
+        fields.optional("context", odd_null=True),
+        fields.text("response"),
+    )
     category = fields.optional("category") if "category" in fields else ""
     task = Task(
         definition=instruction,

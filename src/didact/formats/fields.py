@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -52,8 +53,11 @@ class Fields:
             raise RowError("SC001", f"no field '{key}'; the row has {shown_keys(self.row)}", pointer(key))
         return self.spelt(value, pointer(key))
 
-    def optional(self, key: str) -> str:
-        """A text that may be absent or null, which is remembered; then it is empty. Raises RowError SC002."""
+    def optional(self, key: str, *, odd_null: bool = False) -> str:
+        """A text that may be absent or null, which is remembered; then it is empty. Raises RowError SC002.
+
+        odd_null: the format spells nothing as an empty text, so that null is worth a note.
+        """
         value = self.row.get(key, _ABSENT)
         self._taken.add(key)
         if type(value) is str:
@@ -61,7 +65,14 @@ class Fields:
         if value is _ABSENT:
             self._absent.append(key)
             return ""
+        if value is None and not odd_null:
+            self.nothing(pointer(key))
+            return ""
         return self.spelt(value, pointer(key))
+
+    def nothing(self, where: str) -> None:
+        """Remember a null that stands where nothing is meant."""
+        self._null.append(where.removeprefix("/"))
 
     def value(self, key: str) -> Any:
         """A field's value as it is; None when it is absent."""
@@ -69,16 +80,17 @@ class Fields:
         return self.row.get(key)
 
     def spelt(self, value: Any, where: str) -> str:
-        """A value as text: numbers and booleans as spelt, with a note; null as empty. Raises RowError SC002."""
+        """A value as text: numbers and booleans as spelt, null as empty, each with a note. Raises RowError SC002."""
         if isinstance(value, str):
             return value
         if value is None:
-            self._null.append(where.removeprefix("/"))
+            self.nothing(where)
+            self.note("SC005", where, "null stands where text belongs")
             return ""
         if isinstance(value, bool | int | float):
             self.notes.append(("SC003", where, f"{value!r} stands where text belongs"))
             self._spelt[where.removeprefix("/")] = value
-            return orjson.dumps(value).decode()
+            return str(value) if type(value) is int else orjson.dumps(value).decode()
         raise RowError("SC002", f"{kind_of(value)} where text belongs", where)
 
     def texts(self, value: Any, where: str) -> list[str]:
@@ -95,6 +107,15 @@ class Fields:
         """Keep a value verbatim that the record has no place for."""
         self._extra[key] = value
 
+    def took(self, key: str) -> bool:
+        """Whether a field of the row was read."""
+        return key in self._taken
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What was kept verbatim so far, by pointer without its first slash."""
+        return self._extra
+
     def held_as(self, key: str, value: Any) -> None:
         """Remember how a value was spelt that the record holds in another form."""
         self._spelt[key] = value
@@ -106,8 +127,8 @@ class Fields:
             extra = self._extra
         else:
             extra = {key: value for key, value in row.items() if key not in self._taken} | self._extra
-        if not (extra or self._spelt or self._absent or self._null):
-            return Origin(format=format_name)
+        if not (extra or self._spelt):
+            return Origin.made(format=format_name, absent=self._absent, null=self._null)
         key = next((spelling for name in AUTHOR_KEYS if (spelling := _identifier(extra.get(name)))), None)
         if key is not None and extra.get("id") == key:
             del extra["id"]
@@ -143,8 +164,8 @@ def shown_keys(row: Any) -> str:
     """A row's keys for a message, the first twelve."""
     if not isinstance(row, dict):
         return f"no keys, it is {kind_of(row)}"
-    keys = [f"'{key}'" if len(key) <= 40 else f"'{key[:40]}...'" for key in row]
-    return (", ".join(keys[:12]) + (", ..." if len(keys) > 12 else "")) or "no keys"
+    keys = [f"'{key}'" if len(key) <= 40 else f"'{key[:40]}...'" for key in islice(row, 12)]
+    return (", ".join(keys) + (", ..." if len(row) > 12 else "")) or "no keys"
 
 
 def has_text(row: Any, *keys: str) -> bool:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import orjson
-
 from didact.errors import RowError
 from didact.formats.fields import Fields, kind_of, pointer
-from didact.records import MediaPart, Message, Part, ReasoningPart, TextPart, ToolCallPart
+from didact.formats.parts import Placed, content_key, listed, placed_parts
+from didact.records import Message, TextPart
 
 RoleName = Literal["system", "developer", "user", "assistant", "tool"]
 
@@ -25,26 +24,13 @@ ROLE_NAMES: dict[str, RoleName] = {
 }  # fmt: skip
 """Who speaks, under every name that is in use."""
 
-_READ_KEYS = frozenset(
-    (
-        "role",
-        "from",
-        "content",
-        "value",
-        "name",
-        "weight",
-        "loss_weight",
-        "tool_calls",
-        "tool_call_id",
-        "function_call",
-        "reasoning_content",
-    )
-)
+WEIGHTS = ("weight", "loss_weight", "loss", "train", "training")
+"""Keys under which a message's weight in the loss stands: as a number, or as yes and no."""
 
 
 def said(role: RoleName, text: str) -> Message:
     """A message of one text part."""
-    return Message(role=role, parts=[TextPart(text=text)])
+    return Message.made(role=role, parts=[TextPart.made(text=text)])
 
 
 def with_system(messages: list[Message], system: str) -> list[Message]:
@@ -77,21 +63,9 @@ def speaks(value: Any, dialect: Literal["role", "from"]) -> float:
     return sum(is_message(item) and dialect in item for item in value) / len(value)
 
 
-def listed(value: Any, where: str) -> list[Any]:
-    """A list, given as one or, as CSV and Parquet files hold it, as JSON text. Raises RowError SC002."""
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise RowError("SC002", f"text that is no JSON list ({error})", where) from error
-    if not isinstance(value, list):
-        raise RowError("SC002", f"{kind_of(value)} where a list belongs", where)
-    return value
-
-
 def read_messages(fields: Fields, value: Any, where: str) -> list[Message]:
     """The messages of a list. Raises RowError SC001, SC002 or RO001."""
-    items = listed(value, where)
+    items = listed(fields, value, where)
     if not items:
         raise RowError("RO005", "no message at all", where)
     return [read_message(fields, item, f"{where}/{i}") for i, item in enumerate(items)]
@@ -99,6 +73,11 @@ def read_messages(fields: Fields, value: Any, where: str) -> list[Message]:
 
 def read_message(fields: Fields, item: Any, where: str) -> Message:
     """One message of either dialect."""
+    return placed_message(fields, item, where)[0]
+
+
+def placed_message(fields: Fields, item: Any, where: str) -> tuple[Message, list[Placed]]:
+    """One message, and where in it each of its parts stands."""
     if not isinstance(item, dict):
         raise RowError("SC002", f"{kind_of(item)} where a message belongs", where)
     role_key = "role" if "role" in item else "from"
@@ -110,120 +89,47 @@ def read_message(fields: Fields, item: Any, where: str) -> Message:
         raise RowError("RO001", f"unknown role {spoken!r}", f"{where}/{role_key}")
     if spoken != role:
         fields.held_as(f"{where}/{role_key}".removeprefix("/"), spoken)
-    for key in item.keys() - _READ_KEYS:
-        fields.keep(f"{where}/{key}".removeprefix("/"), item[key])
-    parts = _parts(fields, item, where, spoken)
+    placed = placed_parts(fields, item, where, role, spoken.lower())
+    parts = [part for part, _, _ in placed]
+    if len(item) == 2 and placed:
+        return Message.made(role=role, parts=parts), placed
+    weighed, weight = _weight(item, where)
     name, call_id = item.get("name"), item.get("tool_call_id")
-    return Message(
+    used = {role_key, content_key(item), weighed, *(path[0] for _, path, _ in placed)}
+    for key in item:
+        if key not in used and not (key in ("name", "tool_call_id") and item[key] is not None):
+            fields.keep(f"{where}{pointer(key)}".removeprefix("/"), item[key])
+    message = Message.made(
         role=role,
         parts=parts,
         name=None if name is None else fields.spelt(name, f"{where}/name"),
         tool_call_id=None if call_id is None else fields.spelt(call_id, f"{where}/tool_call_id"),
-        weight=_weight(item, where),
+        weight=weight,
+    )
+    return message, placed
+
+
+def weight_key(item: dict[str, Any]) -> str | None:
+    """The key that holds a message's weight, the first that says something."""
+    return next(
+        (
+            key
+            for key in WEIGHTS
+            if item.get(key) is not None and (key in WEIGHTS[:2] or isinstance(item[key], bool | int | float))
+        ),
+        None,
     )
 
 
-def _weight(item: dict[str, Any], where: str) -> float | None:
-    """The message's weight in the loss, under either of its two names."""
-    key = "weight" if item.get("weight") is not None else "loss_weight"
-    value = item.get(key)
-    if value is None:
-        return None
+def _weight(item: dict[str, Any], where: str) -> tuple[str | None, float | None]:
+    """The key of the message's weight in the loss, and the weight."""
+    key = weight_key(item)
+    if key is None:
+        return None, None
+    value = item[key]
     if not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise RowError("SC002", f"a weight is a number from 0 on, not {value!r}", f"{where}/{key}")
-    return float(value)
-
-
-def _parts(fields: Fields, item: dict[str, Any], where: str, spoken: str) -> list[Part]:
-    """What a message says: thinking, words, calls, in this order."""
-    key = "content" if "content" in item or "value" not in item else "value"
-    parts: list[Part] = []
-    if thinking := item.get("reasoning_content"):
-        parts.append(ReasoningPart(text=fields.spelt(thinking, f"{where}/reasoning_content")))
-    content = item.get(key)
-    if spoken == "function_call" and (calls := _calls_in_text(content)):
-        return [*parts, *calls]
-    if isinstance(content, list):
-        parts += [_part(fields, part, f"{where}/{key}/{i}") for i, part in enumerate(content)]
-    elif content is None and key not in item and not (item.get("tool_calls") or item.get("function_call")):
-        raise RowError("SC001", "a message without content", where)
-    elif text := fields.spelt(content, f"{where}/{key}") if key in item else "":
-        parts.append(TextPart(text=text))
-    elif content == "":
-        parts.append(TextPart(text=""))
-    return parts + _tool_calls(fields, item, where)
-
-
-def _part(fields: Fields, part: Any, where: str) -> Part:
-    """One part of a message whose content is a list."""
-    if isinstance(part, str):
-        return TextPart(text=part)
-    kind = part.get("type", "text") if isinstance(part, dict) else None
-    if kind in ("text", "input_text", "output_text"):
-        return TextPart(text=fields.spelt(part.get("text", part.get("value")), f"{where}/text"))
-    if kind in ("reasoning", "thinking"):
-        return ReasoningPart(
-            text=fields.spelt(
-                next((part[key] for key in ("text", "value", "thinking") if key in part), None), f"{where}/text"
-            )
-        )
-    if kind == "tool_call":
-        return _call_of(fields, orjson.loads(part["value"]) if isinstance(part.get("value"), str) else part, where)
-    if kind in ("image_url", "image", "audio", "input_audio", "video", "video_url", "file"):
-        return _medium(fields, part, where)
-    raise RowError(
-        "SC002", f"a part of unknown type {kind!r}" if kind else f"{kind_of(part)} where a part belongs", where
-    )
-
-
-def _medium(fields: Fields, part: dict[str, Any], where: str) -> MediaPart:
-    """A picture or sound; its description is kept as it is, its address stands in the record."""
-    fields.keep(where.removeprefix("/"), part)
-    inner = part.get(part["type"], part.get("value", part.get("url")))
-    address = inner.get("url", inner.get("path", "")) if isinstance(inner, dict) else inner
-    return MediaPart(uri=address if isinstance(address, str) else "")
-
-
-def _tool_calls(fields: Fields, item: dict[str, Any], where: str) -> list[ToolCallPart]:
-    """The calls of a message, in the present form and in the older form with one call."""
-    found: list[ToolCallPart] = []
-    if calls := item.get("tool_calls"):
-        found += [
-            _call_of(fields, call, f"{where}/tool_calls/{i}")
-            for i, call in enumerate(listed(calls, f"{where}/tool_calls"))
-        ]
-    if call := item.get("function_call"):
-        found.append(_call_of(fields, call, f"{where}/function_call"))
-    return found
-
-
-def _call_of(fields: Fields, call: Any, where: str) -> ToolCallPart:
-    """One call; arguments given as an object are spelt as JSON."""
-    function = call.get("function", call) if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise RowError("SC002", "a tool call without the name of a function", where)
-    identifier = call.get("id")
-    return ToolCallPart(
-        id=None if identifier is None else fields.spelt(identifier, f"{where}/id"),
-        name=function["name"],
-        arguments=_spelt_arguments(function.get("arguments", function.get("parameters", {}))),
-    )
-
-
-def _spelt_arguments(arguments: Any) -> str:
-    return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
-
-
-def _calls_in_text(content: Any) -> list[ToolCallPart]:
-    """Calls written as the JSON text of a message; none when the text is something else."""
-    try:
-        value = orjson.loads(content) if isinstance(content, str) else content
-    except orjson.JSONDecodeError:
-        return []
-    calls = value if isinstance(value, list) else [value]
-    if not all(isinstance(call, dict) and isinstance(call.get("name"), str) for call in calls):
-        return []
-    return [ToolCallPart(name=call["name"], arguments=_spelt_arguments(call.get("arguments", {}))) for call in calls]
+    return key, float(value)
 
 
 def read_tools(fields: Fields, key: str) -> list[dict[str, Any]]:
@@ -231,7 +137,7 @@ def read_tools(fields: Fields, key: str) -> list[dict[str, Any]]:
     value = fields.value(key)
     if value is None or value == "":
         return []
-    tools = listed(value, pointer(key))
+    tools = listed(fields, value, pointer(key), usual=True)
     for i, tool in enumerate(tools):
         if not isinstance(tool, dict):
             raise RowError("SC002", f"{kind_of(tool)} where a tool's definition belongs", pointer(key, i))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from didact.formats.fields import Fields
-from didact.formats.messages import is_judged, read_messages, read_tools, said, speaks
-from didact.formats.registry import Adapter, Reading
-from didact.records import Chat, Header
+from didact.formats.conversation import Layout
+from didact.formats.messages import is_judged, speaks
+from didact.formats.registry import Adapter
+
+_LAYOUT = Layout("openai", ("messages",), dialect="role", system_apart=False)
 
 
 def _fits(row: Any) -> float:
@@ -19,16 +20,65 @@ def _fits(row: Any) -> float:
     return speaks(messages, "role")
 
 
-def _read(row: Any, header: Header | None) -> Reading:
-    del header
-    fields = Fields(row)
-    if "messages" not in fields:
-        fields.text("messages")
-    messages = read_messages(fields, fields.value("messages"), "/messages")
-    if "system" in fields and (system := fields.optional("system")):
-        messages.insert(0, said("system", system))
-    tools = read_tools(fields, "tools") + read_tools(fields, "functions")
-    return Reading(Chat(messages=messages, tools=tools, origin=fields.origin("openai")), fields.notes)
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "parts": {
+        "messages": [
+            {
+                "role": "user",
+                "content": [
+                    {"type": "text", "text": "What is it?"},
+                    {"type": "image_url", "image_url": {"url": "cat.png"}},
+                ],
+            },
+            {"role": "assistant", "content": "A cat.", "weight": 1},
+        ]
+    },
+    "tools": {
+        "messages": [
+            {"role": "user", "content": "Weather?"},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "get", "arguments": "{}"}}],
+            },
+            {"role": "tool", "tool_call_id": "c1", "content": "3"},
+            {"role": "assistant", "content": "Cold."},
+        ],
+        "tools": [{"type": "function", "function": {"name": "get"}}],
+    },
+    "older calls": {
+        "messages": [
+            {"role": "user", "content": "Weather?"},
+            {"role": "assistant", "content": None, "function_call": {"name": "get", "arguments": "{}"}},
+            {"role": "function", "name": "get", "content": "3"},
+            {"role": "assistant", "content": "Cold."},
+        ],
+        "functions": [{"name": "get"}],
+    },
+    "thinking in the text": {
+        "messages": [
+            {"role": "user", "content": "6 * 7?"},
+            {"role": "assistant", "content": "<think>6 rows of 7.</think>42"},
+        ]
+    },
+    "thinking beside the text": {
+        "messages": [
+            {"role": "user", "content": "6 * 7?"},
+            {"role": "assistant", "reasoning_content": "6 rows of 7.", "content": "42"},
+        ]
+    },
+    "typed values": {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "value": "Hi"}], "loss_weight": 0.0},
+            {
+                "role": "assistant",
+                "content": [{"type": "reasoning", "value": "Greet."}, {"type": "text", "value": "Hello."}],
+                "loss_weight": 1.0,
+            },
+        ]
+    },
+    "JSON text": {"messages": '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]'},
+}
 
 
 ADAPTERS = (
@@ -37,7 +87,10 @@ ADAPTERS = (
         description="messages of {role, content}, with name, weight, tool_calls, tool_call_id; optional tools",
         example='{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]}',
         fits=_fits,
-        read=_read,
+        read=_LAYOUT.read,
+        variants=_VARIANTS,
+        write=_LAYOUT.write,
+        kinds=("chat",),
         columns={"messages": "messages", "system": "system"},
     ),
 )

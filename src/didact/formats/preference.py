@@ -1,138 +1,175 @@
-"""Preferences: prompt, chosen, rejected as texts or messages; conversations with two endings; single judged answers."""
+"""Preferences: chosen and rejected answers, ranked lists, single judged answers, and answers judged step by step."""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from didact.errors import RowError
-from didact.formats.fields import Fields, has_text
-from didact.formats.messages import (
-    VERDICTS,
-    RoleName,
-    is_judged,
-    is_message,
-    read_message,
-    read_messages,
-    read_tools,
-    said,
+from pydantic import ValidationError
+
+from didact.errors import NoPlace, RowError
+from didact.formats.draft import Draft
+from didact.formats.fields import Fields
+from didact.formats.judged import (
+    change_steps,
+    change_verdict,
+    has_steps,
+    is_stepwise,
+    is_verdict,
+    new_steps,
+    new_verdict,
+    read_steps,
+    read_verdict,
 )
+from didact.formats.pairs import CHOSEN, REJECTED, change_pair, new_pair, prompt_key_of, read_pair
+from didact.formats.ranked import change_ranked, is_ranked_origin, list_key_of, new_ranked, read_ranked
+from didact.formats.recast import recast
 from didact.formats.registry import Adapter, Reading
-from didact.records import Candidate, Header, Message, Preference
+from didact.records import Header, Preference
 
-_CHOSEN = ("chosen", "response_j")
-_REJECTED = ("rejected", "response_k")
-_PROMPTS = ("prompt", "conversations", "messages", "question", "instruction", "input")
-_SPOKEN = re.compile(r"\n\nHuman: |\n\nAssistant: ?")
-"""How transcripts that hold a whole dialogue in one text mark who speaks."""
+
+class _Shape(NamedTuple):
+    """One way in which rows hold judged answers."""
+
+    read: Callable[[Fields], Preference]
+    change: Callable[[Draft, Preference, Preference], None]
+    new: Callable[[Preference], dict[str, Any]]
+
+
+_PAIR = _Shape(read_pair, change_pair, new_pair)
+_RANKED = _Shape(read_ranked, change_ranked, new_ranked)
+_VERDICT = _Shape(read_verdict, change_verdict, new_verdict)
+_STEPS = _Shape(read_steps, change_steps, new_steps)
+
+
+def _has_pair(row: dict[str, Any]) -> bool:
+    return any(key in row for key in CHOSEN) and any(key in row for key in REJECTED)
+
+
+def _shape_of(row: dict[str, Any]) -> _Shape | None:
+    """The shape of a row; None when it is nothing of the kind."""
+    if _has_pair(row):
+        return _PAIR
+    if is_verdict(row):
+        return _VERDICT
+    if prompt_key_of(row) is None:
+        return None
+    if list_key_of(row) is not None:
+        return _RANKED
+    return _STEPS if is_stepwise(row) else None
 
 
 def _fits(row: Any) -> float:
-    if not isinstance(row, dict):
-        return 0.0
-    if any(key in row for key in _CHOSEN) and any(key in row for key in _REJECTED):
-        return 1.0
-    answered = "messages" in row or "conversations" in row or has_text(row, "prompt", "completion")
-    return 1.0 if answered and is_judged(row) else 0.0
+    return 1.0 if isinstance(row, dict) and _shape_of(row) is not None else 0.0
 
 
 def _read(row: Any, header: Header | None) -> Reading:
     del header
     fields = Fields(row)
-    if is_judged(row) and not any(key in row for key in _CHOSEN):
-        return _judged(fields)
-    chosen_key, rejected_key = fields.first_of(_CHOSEN), fields.first_of(_REJECTED)
-    for key in (chosen_key, rejected_key):
-        if key not in fields:
-            fields.text(key)
-    prompt_key = next((key for key in _PROMPTS if key in row), None)
-    if prompt_key is None:
-        prompt, answers = _implicit(fields, chosen_key, rejected_key)
-    else:
-        prompt = _turns(fields, prompt_key, "user")
-        answers = [_without(prompt, _turns(fields, key, "assistant")) for key in (chosen_key, rejected_key)]
-    if "system" in fields and (system := fields.optional("system")):
-        prompt.insert(0, said("system", system))
-    return Reading(
-        Preference(
-            prompt=prompt,
-            candidates=[
-                Candidate(messages=answers[0], score=_score(fields, "score_chosen")),
-                Candidate(messages=answers[1], score=_score(fields, "score_rejected")),
-            ],
-            tools=read_tools(fields, "tools"),
-            origin=fields.origin("preference"),
-        ),
-        fields.notes,
-    )
+    return Reading((_shape_of(row) or _PAIR).read(fields), fields.notes)
 
 
-def _turns(fields: Fields, key: str, role: RoleName) -> list[Message]:
-    """Messages under a key: a list of them, a single one, or a text that `role` says. Raises RowError."""
-    value = fields.value(key)
-    if is_message(value):
-        return [read_message(fields, value, f"/{key}")]
-    if isinstance(value, list):
-        return read_messages(fields, value, f"/{key}")
-    return [said(role, fields.spelt(value, f"/{key}"))]
+# --- writing
 
 
-def _without(prompt: list[Message], answer: list[Message]) -> list[Message]:
-    """An answer without the prompt that some sets repeat in front of it."""
-    return answer[len(prompt) :] if len(answer) > len(prompt) and answer[: len(prompt)] == prompt else answer
+def _write(draft: Draft) -> None:
+    now = recast(draft.record, "preference", draft.header)
+    assert isinstance(now, Preference)
+    if draft.was is not None and _changed(draft, now):
+        return
+    unknown = {} if draft.was is None else _unknown(draft.row)
+    for origin in (now.origin, None):  # a layout that is remembered may not hold what was edited
+        draft.row = unknown | _new(now.model_copy(update={"origin": origin}))
+        if _reads_as(draft.row, now):
+            return
 
 
-def _implicit(fields: Fields, chosen_key: str, rejected_key: str) -> tuple[list[Message], list[list[Message]]]:
-    """Prompt and answers of a row whose two dialogues begin alike. Raises RowError SC001 when they do not."""
-    both = [_dialogue(fields, key) for key in (chosen_key, rejected_key)]
-    shared = 0
-    while shared < min(map(len, both)) - 1 and both[0][shared] == both[1][shared]:
-        shared += 1
-    if shared == 0:
-        raise RowError(
-            "SC001", f"no prompt: none of {', '.join(_PROMPTS)}, and the answers share no first turn", "/prompt"
-        )
-    fields.optional("prompt")
-    return both[0][:shared], [dialogue[shared:] for dialogue in both]
+def _changed(draft: Draft, now: Preference) -> bool:
+    """Change a row in its own shape; False when that shape cannot hold the record."""
+    was, before = draft.was, Fields(draft.row).row
+    assert isinstance(was, Preference)
+    shape = _shape_of(before) or _PAIR
+    if len(was.candidates) != len(now.candidates):
+        return False
+    trial = Draft(now, draft.header, before, was)
+    shape.change(trial, was, now)
+    draft.row = trial.row
+    return _reads_as(draft.row, now)
 
 
-def _dialogue(fields: Fields, key: str) -> list[Message]:
-    """A dialogue given as messages, or as one text with `Human:` and `Assistant:`."""
-    value = fields.value(key)
-    if not isinstance(value, str):
-        return _turns(fields, key, "assistant")
-    marks = list(_SPOKEN.finditer(value))
-    if not marks or value[: marks[0].start()].strip():
-        return [said("assistant", value)]
-    ends = [*(mark.start() for mark in marks[1:]), len(value)]
-    return [
-        said("user" if "Human" in mark[0] else "assistant", value[mark.end() : end])
-        for mark, end in zip(marks, ends, strict=True)
-    ]
+def _unknown(row: dict[str, Any]) -> dict[str, Any]:
+    """Keys of a row that say nothing a record holds."""
+    fields = Fields(row)
+    try:
+        (_shape_of(row) or _PAIR).read(fields)
+    except (RowError, ValidationError):
+        return {}
+    return {key: value for key, value in row.items() if not fields.took(key)}
 
 
-def _score(fields: Fields, key: str) -> float | None:
-    """A judge's score, when it is a number; anything else stays in the origin."""
-    value = fields.row.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    fields.value(key)
-    return float(value)
+def _reads_as(row: Any, record: Preference) -> bool:
+    about = {"id", "source", "origin", "license", "language", "split", "group", "task", "tags", "header"}
+    try:
+        read = _read(row, None).record
+    except (RowError, ValidationError):
+        return False
+    return read.model_dump(exclude=about) == record.model_dump(exclude=about)
 
 
-def _judged(fields: Fields) -> Reading:
-    """A row with one answer and the verdict on it: the last turn of messages, or a completion."""
-    label = fields.value(fields.first_of(VERDICTS))
-    key = fields.first_of(("messages", "conversations"))
-    if key in fields:
-        messages = read_messages(fields, fields.value(key), f"/{key}")
-        prompt, answer = messages[:-1], messages[-1:]
-    else:
-        prompt, answer = _turns(fields, "prompt", "user"), _turns(fields, "completion", "assistant")
-    if not prompt or answer[-1].role != "assistant":
-        raise RowError("RO005", "no prompt with an assistant's answer after it", f"/{key}")
-    candidates = [Candidate(messages=answer, label=label)]
-    return Reading(Preference(prompt=prompt, candidates=candidates, origin=fields.origin("preference")), fields.notes)
+def _new(record: Preference) -> dict[str, Any]:
+    """A row that no author wrote. Raises NoPlace for an answer that nobody judged."""
+    if has_steps(record):
+        return new_steps(record)
+    if len(record.candidates) == 1 and record.candidates[0].label is not None:
+        return new_verdict(record)
+    if is_ranked_origin(record):
+        return new_ranked(record)
+    if len(record.candidates) == 2 and record.candidates[0].rank is None:
+        return new_pair(record)
+    if len(record.candidates) == 1 and record.candidates[0].rank is None and record.candidates[0].score is None:
+        raise NoPlace("one answer without a verdict, where a better and a worse one belong", "/candidates")
+    return new_ranked(record)
+
+
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "messages": {
+        "prompt": [{"role": "user", "content": "Late?"}],
+        "chosen": [{"role": "assistant", "content": "Noon."}],
+        "rejected": [{"role": "assistant", "content": "Yes."}],
+        "score_chosen": 4.5,
+        "score_rejected": 1,
+    },
+    "the prompt inside": {
+        "chosen": [{"role": "user", "content": "Late?"}, {"role": "assistant", "content": "Noon."}],
+        "rejected": [{"role": "user", "content": "Late?"}, {"role": "assistant", "content": "Yes."}],
+    },
+    "transcripts": {
+        "chosen": "\n\nHuman: Late?\n\nAssistant: Noon.",
+        "rejected": "\n\nHuman: Late?\n\nAssistant: Yes.",
+    },
+    "OpenAI": {
+        "input": {"messages": [{"role": "user", "content": "Late?"}], "tools": [], "parallel_tool_calls": True},
+        "preferred_output": [{"role": "assistant", "content": "Noon."}],
+        "non_preferred_output": [{"role": "assistant", "content": "Yes."}],
+    },
+    "an instruction and its input": {"instruction": "Add.", "input": "2 2", "chosen": "4", "rejected": "22"},
+    "a verdict": {"prompt": "Late?", "completion": "Yes.", "label": False},
+    "a verdict on messages": {
+        "messages": [{"role": "user", "content": "Late?"}, {"role": "assistant", "content": "Yes."}],
+        "label": False,
+    },
+    "a verdict on an output": {"instruction": "Add.", "input": "2 2", "output": "22", "kto_tag": False},
+    "scores": {"prompt": "Late?", "completions": ["Yes.", "Noon."], "scores": [1, 4.5]},
+    "ranks": {"prompt": "Late?", "responses": ["Yes.", "Noon."], "ranking": [2, 1]},
+    "an object for each answer": {
+        "instruction": "Late?",
+        "completions": [
+            {"model": "a", "response": "Noon.", "overall_score": 4.5},
+            {"model": "b", "response": "Yes.", "overall_score": 1.0},
+        ],
+    },
+    "steps": {"prompt": "6 * 7 + 1?", "completions": ["6 * 7 is 42.", "So 44."], "labels": [True, False]},
+}
 
 
 ADAPTERS = (
@@ -142,6 +179,9 @@ ADAPTERS = (
         example='{"prompt": "Is it late?", "chosen": "It is noon.", "rejected": "Yes."}',
         fits=_fits,
         read=_read,
+        variants=_VARIANTS,
+        write=_write,
+        kinds=("preference",),
         columns={
             "prompt": "prompt",
             "chosen": "chosen",

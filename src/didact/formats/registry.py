@@ -1,16 +1,19 @@
-"""Adapters by name: the built-in ones, and a user's own under the entry point group `didact.formats`."""
+"""Adapters by name: the built-in ones, and a user's own under the entry point group `didact.formats` or in a file."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from didact.errors import CallError, UnknownName
 from didact.formats.draft import Draft
+from didact.plugins import Plugin, load, may_replace, owned_by, plugin_at, running
 from didact.records import Header, Record
 from didact.records.checks import Problem
 
@@ -42,6 +45,8 @@ class Adapter:
     """How much one row looks like the format: 0 (not at all) to 1. Given the whole object when `list_key` is set."""
     read: Callable[[Any, Header | None], Reading]
     """A row as a record. Raises RowError when it cannot be one."""
+    variants: Mapping[str, Any] = field(default_factory=dict)
+    """Other ways in which such rows are written, each with one row."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Generic column names the format has, and its own key for each; `columns:` in a recipe maps to these."""
     list_key: str | None = None
@@ -64,27 +69,81 @@ class Adapter:
     """Elements of a nested file, made of new rows; neighbours that say the same once share an element."""
 
 
-_ADDED: dict[str, Adapter] = {}
+_ADDED: dict[str, tuple[Adapter, Plugin | None]] = {}
 
 
 def register(adapter: Adapter) -> None:
     """Make an adapter known under its name. Raises CallError when the name is taken."""
-    if adapter.name in adapters():
+    if adapter.name in adapters() and not may_replace(owner(adapter.name)):
         raise CallError(f"format '{adapter.name}' is registered already; choose another name")
-    _ADDED[adapter.name] = adapter
+    _ADDED[adapter.name] = adapter, running()
+
+
+def register_plugin(plugin: Plugin) -> None:
+    """Run a plug-in, and make the adapters at the top level of its module known. Raises CallError as `load` does."""
+    own = _adapters_in(plugin)
+    with owned_by(plugin):
+        for adapter in own.values():
+            if (adapter, plugin) not in _ADDED.values():
+                register(adapter)
+
+
+def owner(name: str) -> Plugin | None:
+    """The plug-in that brought the adapter of that name; None when no file did."""
+    return _ADDED[name][1] if name in _ADDED else None
 
 
 def adapters() -> dict[str, Adapter]:
     """All adapters by name: built-in, from entry points, registered."""
-    return {**_built_in(), **_from_entry_points(), **_ADDED}
+    return {**_built_in(), **_from_entry_points(), **{name: adapter for name, (adapter, _) in _ADDED.items()}}
 
 
-def get(name: str) -> Adapter:
-    """The adapter of that name. Raises UnknownName with the nearest known names."""
+def chosen(spec: str, folder: Path) -> tuple[str, Plugin | None]:
+    """What `format` means: an adapter's name, and the plug-in that holds it.
+
+    `FILE.py` is the one adapter in that file, `FILE.py:NAME` the one of that name; paths are relative to `folder`.
+    Raises UnknownName, or CallError when the file cannot be run or does not hold just the adapter that is meant.
+    """
+    match = _FILE.fullmatch(spec)
+    if match is None:
+        return (spec, None) if spec == "auto" else (get(spec).name, owner(spec))
+    plugin = plugin_at(folder / match[1])
+    own = _adapters_in(plugin)
+    if not own:
+        raise CallError(f"{plugin.path}: holds no adapter; assign a didact.formats.registry.Adapter at its top level")
+    if match[2] is None and len(own) > 1:
+        raise CallError(f"{plugin.path}: holds the adapters {', '.join(own)}; say which, as in '{spec}:{min(own)}'")
+    return get(match[2] or min(own), plugin).name, plugin
+
+
+_FILE = re.compile(r"(.+\.py)(?::([^:/\\]+))?")
+
+
+def get(name: str, plugin: Plugin | None = None) -> Adapter:
+    """The adapter of that name, in a plug-in when one is given. Raises UnknownName with the nearest known names."""
+    if plugin is not None:
+        own = _adapters_in(plugin)
+        if name not in own:
+            raise UnknownName("adapter", name, own, str(plugin.path))
+        return own[name]
     known = adapters()
     if name not in known:
         raise UnknownName("format", name, [*known, "auto"])
     return known[name]
+
+
+def _adapters_in(plugin: Plugin) -> dict[str, Adapter]:
+    """The adapters at the top level of a plug-in's module. Raises CallError when there is none, or one has the name of
+    another format.
+    """
+    taken = {**_built_in(), **_from_entry_points()}
+    own: dict[str, Adapter] = {}
+    for adapter in vars(load(plugin)).values():
+        if not isinstance(adapter, Adapter) or taken.get(adapter.name) is adapter:
+            continue
+        if adapter.name in taken or own.setdefault(adapter.name, adapter) is not adapter:
+            raise CallError(f"{plugin.path}: format '{adapter.name}' is there already; give the adapter another name")
+    return own
 
 
 @cache

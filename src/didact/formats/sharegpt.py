@@ -1,35 +1,45 @@
-"""ShareGPT: conversations of `from` and `value`, with an optional system prompt and tools."""
+"""ShareGPT: conversations of `from` and `value`, or of pairs, with an optional system prompt and tools beside them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from didact.formats.fields import Fields
-from didact.formats.messages import is_judged, read_messages, read_tools, said, speaks
-from didact.formats.registry import Adapter, Reading
-from didact.records import Chat, Header
+from didact.formats.conversation import Layout, is_pairs
+from didact.formats.messages import is_judged, speaks
+from didact.formats.registry import Adapter
 
-_KEYS = ("conversations", "conversation")
+_LAYOUT = Layout("sharegpt", ("conversations", "conversation", "messages"), dialect="from", system_apart=True)
 
 
 def _fits(row: Any) -> float:
     if not isinstance(row, dict) or "chosen" in row or "rejected" in row or is_judged(row):
         return 0.0
-    turns = next((row[key] for key in _KEYS if key in row), None)
-    return max(speaks(turns, "from"), 0.8 * speaks(turns, "role"))
+    key = next((key for key in _LAYOUT.keys if key in row), "")
+    turns = row.get(key)
+    if key == "messages":
+        return speaks(turns, "from")
+    if isinstance(turns, str):
+        return 0.8 if turns.lstrip().startswith("[") else 0.0
+    return 1.0 if is_pairs(turns) else max(speaks(turns, "from"), 0.8 * speaks(turns, "role"))
 
 
-def _read(row: Any, header: Header | None) -> Reading:
-    del header
-    fields = Fields(row)
-    key = fields.first_of(_KEYS)
-    if key not in fields:
-        fields.text(key)
-    messages = read_messages(fields, fields.value(key), f"/{key}")
-    if "system" in fields and (system := fields.optional("system")):
-        messages.insert(0, said("system", system))
-    tools = read_tools(fields, "tools")
-    return Reading(Chat(messages=messages, tools=tools, origin=fields.origin("sharegpt")), fields.notes)
+_VARIANTS: dict[str, dict[str, Any]] = {
+    "tools": {
+        "system": "Help.",
+        "tools": '[{"name": "get"}]',
+        "conversations": [
+            {"from": "human", "value": "Weather?"},
+            {"from": "function_call", "value": '{"name": "get", "arguments": {}}'},
+            {"from": "observation", "value": "3"},
+            {"from": "gpt", "value": "Cold."},
+        ],
+    },
+    "roles": {"conversations": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]},
+    "messages of from and value": {
+        "messages": [{"from": "user", "value": "Hi"}, {"from": "assistant", "value": "Hello.", "loss": True}]
+    },
+    "pairs": {"system": "Be brief.", "conversation": [{"human": "Hi", "assistant": "Hello."}]},
+}
 
 
 ADAPTERS = (
@@ -38,7 +48,10 @@ ADAPTERS = (
         description="conversations of {from: human|gpt|system|tool|..., value}; optional system and tools",
         example='{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}',
         fits=_fits,
-        read=_read,
+        read=_LAYOUT.read,
+        variants=_VARIANTS,
+        write=_LAYOUT.write,
+        kinds=("chat",),
         columns={"messages": "conversations", "system": "system"},
     ),
 )

@@ -21,6 +21,8 @@ from didact.records import Header, Record
 _ABOUT = {"id", "source", "origin", "header", "license", "group", "final_answer"}
 """Fields that say nothing of their own: derived from the content, or about where the record came from."""
 
+_MISSING = object()
+
 _CARRIED = ("license", "language", "split", "task", "tags")
 """Common fields that a row of another format keeps under their own names."""
 
@@ -92,15 +94,28 @@ def _as_spelt(adapter: Adapter, row: dict[str, Any], record: Record) -> dict[str
     assert origin is not None
     row = _unknown(record, row) | row
     spelt = {place: value for place, value in origin.spelt.items() if place.partition("/")[0] in row}
-    for place, value in [*origin.extra.items(), *spelt.items(), *((place, None) for place in origin.null)]:
-        trial = copy.deepcopy(row)
-        if _set(trial, place.split("/"), value) and _reads_as(adapter, trial, record):
-            row = trial
+    places = [*origin.extra.items(), *spelt.items(), *((place, None) for place in origin.null)]
+    row = _with_places(adapter, row, places, record)
     for key in origin.absent:
         trial = {name: value for name, value in row.items() if name != key}
         if _reads_as(adapter, trial, record):
             row = trial
     return row
+
+
+def _with_places(
+    adapter: Adapter, row: dict[str, Any], places: list[tuple[str, Any]], record: Record
+) -> dict[str, Any]:
+    """The row with each value set that leaves it reading as the record: all at once, or half by half."""
+    if not places:
+        return row
+    trial = copy.deepcopy(row)
+    if all(_set(trial, place.split("/"), value) for place, value in places) and _reads_as(adapter, trial, record):
+        return trial
+    if len(places) == 1:
+        return row
+    half = len(places) // 2
+    return _with_places(adapter, _with_places(adapter, row, places[:half], record), places[half:], record)
 
 
 def _set(row: Any, path: list[str], value: Any) -> bool:
@@ -124,10 +139,13 @@ def _step(value: Any, name: str) -> Any:
 
 
 def _reads_as(adapter: Adapter, row: Any, record: Record) -> bool:
+    """Whether a row reads as the record, and has no key that its author's row had not."""
     try:
-        return same_content(adapter.read(row, None).record, record)
+        back = adapter.read(row, None).record
     except (RowError, ValidationError):
         return False
+    had = record.origin.extra if record.origin else {}
+    return same_content(back, record) and (back.origin is None or back.origin.extra.items() <= had.items())
 
 
 def same_content(one: Record, other: Record) -> bool:
@@ -203,5 +221,5 @@ def _origin_losses(record: Record, back: Record) -> Iterator[Loss]:
         return
     kept = back.origin.extra if back.origin else {}
     for key, value in record.origin.extra.items():
-        if kept.get(key) != value and getattr(back, key, None) != value:
+        if kept.get(key, _MISSING) != value and getattr(back, key, _MISSING) != value:
             yield Loss(f"/origin/extra{pointer(key)}", "the format uses this key for something else, or cannot hold it")

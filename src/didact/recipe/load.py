@@ -31,30 +31,61 @@ class Recipe(Settings):
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Every random choice of the build and of training is keyed by it.")
     store: Path = Field(Path("store"), description="Folder of all results, relative to the recipe.")
-    sources: dict[str, Source] = Field(min_length=1, description="Named inputs.")
+    sources: dict[str, Source] = Field(
+        min_length=1,
+        description="Named inputs.",
+        examples=[{"alpaca": {"path": "data/alpaca_data.json.gz", "format": "alpaca", "license": "CC-BY-NC-4.0"}}],
+    )
+    plugins: list[str] = Field(
+        default_factory=list,
+        description="Python files of your own, relative to the recipe, that are run before anything is read: the "
+        "formats, signals and metrics in them can be named like the built-in ones.",
+        examples=[["./my_plugins.py"]],
+    )
     clean: CleanSettings = Field(
         default_factory=CleanSettings,
         description="What cleaning changes in the texts; it never drops a record.",
+        examples=[{"pii": {"email": "mask"}}],
     )
     filters: list[FilterRule] = Field(
-        default_factory=list, description="Bounds on signals, applied in order; the first that fails names the reason."
+        default_factory=list,
+        description="Bounds on signals, applied in order; the first that fails names the reason.",
+        examples=[[{"set": "instruction"}, {"signal": "response.words", "min": 1}]],
     )
-    dedup: DedupSettings = Field(default_factory=DedupSettings, description="What counts as the same record.")
-    split: SplitSettings = Field(default_factory=SplitSettings, description="Held-out shares.")
+    dedup: DedupSettings = Field(
+        default_factory=DedupSettings,
+        description="Which records count as one, and which of them stays.",
+        examples=[{"minhash": {"threshold": 0.9}}],
+    )
+    split: SplitSettings = Field(
+        default_factory=SplitSettings, description="Held-out shares.", examples=[{"validation": 0.05, "test": 0.05}]
+    )
     tokenizer: TokenizerSettings | None = Field(
         default_factory=TokenizerSettings,
         description="The tokenizer that counts and trains; null: none, when the mixes count records and nothing is "
         "trained.",
+        examples=[{"vocab_size": 8192}],
     )
     mixes: dict[str, Mix] = Field(
         default_factory=dict,
         description="What the shards hold; none: one mix `finetune` (or `pretrain` for plain text) of every source, "
         "once.",
+        examples=[{"finetune": {"sources": {"alpaca": {"epochs": 1}}}}],
     )
-    model: ModelSettings = Field(default_factory=ModelSettings, description="Shape of the reference model.")
-    pretrain: PretrainSettings | None = Field(None, description="Pre-training; needs a mix of that purpose.")
-    finetune: FinetuneSettings | None = Field(None, description="Fine-tuning; needs a mix of that purpose.")
-    evaluate: EvaluateSettings | None = Field(None, description="What a run measures before and after fine-tuning.")
+    model: ModelSettings = Field(
+        default_factory=ModelSettings, description="Shape of the reference model.", examples=[{"depth": 4}]
+    )
+    pretrain: PretrainSettings | None = Field(
+        None, description="Pre-training; needs a mix of that purpose.", examples=[{"tokens": "2M"}]
+    )
+    finetune: FinetuneSettings | None = Field(
+        None, description="Fine-tuning; needs a mix of that purpose.", examples=[{"epochs": 2}]
+    )
+    evaluate: EvaluateSettings | None = Field(
+        None,
+        description="What a run measures before and after fine-tuning.",
+        examples=[{"tasks": [{"name": "gsm8k", "path": "data/gsm8k_test.jsonl.gz"}]}],
+    )
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

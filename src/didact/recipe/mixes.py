@@ -49,7 +49,9 @@ class Mix(Settings):
     """Named sources with ratios, for one purpose."""
 
     purpose: Purpose | None = Field(
-        None, description="What the shards are for; none: the mix's own name, when it is one of the purposes."
+        None,
+        description="What the shards are for; none: the mix's own name, when it is one of the purposes.",
+        examples=["finetune"],
     )
     unit: Unit = Field(
         "records",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 _COUNT = re.compile(r"^\s*([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE][0-9]+)?)\s*([kKmMgGbBtT]?)\s*$")
 _BYTES = re.compile(r"^\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([kKmMgGtT]?)(i?)[bB]?\s*$")
@@ -38,8 +41,18 @@ def parse_bytes(value: Any) -> Any:
     return round(float(match[1].replace("_", "")) * (1024 if match[3] else 1000) ** _SCALE[match[2].lower()])
 
 
-Count = Annotated[int, BeforeValidator(parse_count)]
+@dataclass(frozen=True, slots=True)
+class _OrWritten:
+    """Tells the JSON Schema that the number may also stand as text of this pattern."""
+
+    pattern: re.Pattern[str]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [handler(core), {"type": "string", "pattern": self.pattern.pattern}]}
+
+
+Count = Annotated[int, BeforeValidator(parse_count), _OrWritten(_COUNT)]
 """A whole number that may be written 20M or 1e6."""
 
-Bytes = Annotated[int, BeforeValidator(parse_bytes)]
+Bytes = Annotated[int, BeforeValidator(parse_bytes), _OrWritten(_BYTES)]
 """A number of bytes that may be written 64MB or 64MiB."""

@@ -108,7 +108,9 @@ class DedupSettings(Settings):
         True, description="Drop records whose cleaned content equals an earlier one's; the first row stays."
     )
     minhash: MinHashSettings | None = Field(
-        default_factory=MinHashSettings, description="Near-duplicates; null switches them off."
+        default_factory=MinHashSettings,
+        description="Near-duplicates; null switches them off.",
+        examples=[{"threshold": 0.9}],
     )
     sources: list[str] | None = Field(None, description="Sources that take part; none: all.", examples=[["alpaca"]])
 

@@ -28,7 +28,8 @@ class Source(Settings):
     format: str = Field(
         "auto",
         description="Name of an adapter; `didact formats` lists them. "
-        "`auto` scores all of them on the first rows of each file.",
+        "`auto` scores all of them on the first rows of each file. A Python file, relative to the recipe, is your own: "
+        "`FILE.py`, or `FILE.py:NAME` for one of several adapters in it.",
         examples=["alpaca"],
     )
     license: str | None = Field(
@@ -41,8 +42,15 @@ class Source(Settings):
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="Which key of a row holds what, for rows that name their fields differently.",
-        examples=[{"prompt": "query", "response": "reply"}],
+        description="Which key of a row holds what, for rows that name their fields differently; a path such as "
+        "`data/question` leads to a value inside.",
+        examples=[{"prompt": "query", "response": "data/reply"}],
+    )
+    names: list[str] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="Names of the columns of CSV and TSV files that do not begin with them; every line is then a row.",
+        examples=[["question", "answer", "rationale"]],
     )
     limit: Count | None = Field(
         None,
@@ -52,7 +60,8 @@ class Source(Settings):
     )
     where: dict[str, JsonValue] = Field(
         default_factory=dict,
-        description="Read only rows that have these values under these keys. A CSV cell equals the value it spells.",
+        description="Read only rows that have these values under these keys or paths. A CSV cell equals the value it "
+        "spells.",
         examples=[{"lang": "en"}],
     )
     system: str | None = Field(
@@ -71,7 +80,8 @@ class Source(Settings):
     )
     group: str | None = Field(
         None,
-        description="Key of the rows whose value ties records together: rows of equal value never part in a split.",
+        description="Key of the rows, or path in them, whose value ties records together: rows of equal value never "
+        "part in a split.",
         examples=["passage_id"],
     )
     split: str | None = Field(
@@ -96,6 +106,16 @@ class Source(Settings):
                     f"'{name}' is none of {', '.join(COLUMNS)}; write what a column means first, then its key"
                 )
         return columns
+
+    @field_validator("names")
+    @classmethod
+    def _are_distinct(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if not name or '"' in name or any(ord(character) < 32 for character in name):
+                raise ValueError(f"{name!r} cannot name a column: it is empty or holds a quote or a control character")
+        if len({*names}) < len(names):
+            raise ValueError(f"a name stands twice in {', '.join(names)}")
+        return names
 
     def paths(self) -> list[str]:
         """The path or paths as a list."""

@@ -27,6 +27,7 @@ class TokenizerSettings(BaseModel):
         description="How turns are marked. 'didact' spends two reserved tokens a turn and nothing else; 'chatml' and "
         "'llama3' are for models that come from, or go to, families trained with those marks. Default: that of `file`, "
         "recognised by what it writes, and 'didact' for a tokenizer that is learned.",
+        examples=["chatml"],
     )
     sample_bytes: Bytes = Field(
         default=3_000_000,
@@ -43,4 +44,5 @@ class TokenizerSettings(BaseModel):
         default=None,
         description="An existing tokenizer.json (or the folder that holds one) to use instead of learning; reserved "
         "tokens that the template needs and the file lacks are appended.",
+        examples=["tokenizers/mine.json"],
     )

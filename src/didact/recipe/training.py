@@ -35,11 +35,19 @@ class ModelSettings(TrainingPart):
         description="Number of layers; sets every size below that is not given. 4 trains in minutes on two cores.",
     )
     width: int | None = Field(
-        None, ge=32, le=16384, description="Size of the residual stream, in floats per token. Default: from depth."
+        None,
+        ge=32,
+        le=16384,
+        description="Size of the residual stream, in floats per token. Default: from depth.",
+        examples=[256],
     )
-    layers: int | None = Field(None, ge=1, le=128, description="Number of blocks. Default: depth.")
+    layers: int | None = Field(None, ge=1, le=128, description="Number of blocks. Default: depth.", examples=[6])
     heads: int | None = Field(
-        None, ge=1, le=256, description="Query heads; must divide the width into even parts. Default: from the width."
+        None,
+        ge=1,
+        le=256,
+        description="Query heads; must divide the width into even parts. Default: from the width.",
+        examples=[8],
     )
     kv_heads: int | None = Field(
         None,
@@ -48,9 +56,14 @@ class ModelSettings(TrainingPart):
         description="Key and value heads; must divide `heads`. Default: as many as heads, since a small "
         "model's cache is "
         "small.",
+        examples=[4],
     )
     ffn: int | None = Field(
-        None, ge=32, le=65536, description="Inner size of the SwiGLU feed-forward part. Default: from the width."
+        None,
+        ge=32,
+        le=65536,
+        description="Inner size of the SwiGLU feed-forward part. Default: from the width.",
+        examples=[704],
     )
     context: int = Field(
         256,
@@ -78,18 +91,24 @@ class ModelSettings(TrainingPart):
 class TrainingSettings(TrainingPart):
     """What both phases share. The horizon is the smallest of the limits given; a limit not given does not count."""
 
-    tokens: Count | None = Field(None, ge=1, description="Stop after about this many input tokens, such as 2M.")
-    epochs: Positive | None = Field(None, description="Stop after this many passes over the mix; a fraction is fine.")
+    tokens: Count | None = Field(
+        None, ge=1, description="Stop after about this many input tokens, such as 2M.", examples=["2M"]
+    )
+    epochs: Positive | None = Field(
+        None, description="Stop after this many passes over the mix; a fraction is fine.", examples=[2]
+    )
     minutes: Positive | None = Field(
         None,
         description="Choose as many steps as fit into this time, from the measured time of the first steps; the "
         "learning-rate schedule then fits them.",
+        examples=[10],
     )
     context: int | None = Field(
         None,
         ge=16,
         description="Longest piece of text in this phase, in tokens; at most the model's, which is the default. "
         "Default with `base`: at most batch_tokens.",
+        examples=[512],
     )
     batch_tokens: Count = Field(
         4096,
@@ -103,9 +122,10 @@ class TrainingSettings(TrainingPart):
         ge=16,
         description="Most tokens in one forward pass; a step larger than this is accumulated. Bounds memory. Default: "
         "2,048 on a CPU, where more falls out of the cache and costs a tenth, and 32,768 on a GPU.",
+        examples=[8192],
     )
     learning_rate: Positive | None = Field(
-        None, description="Peak rate of AdamW. Default: from the width, 0.002 x sqrt(128 / width)."
+        None, description="Peak rate of AdamW. Default: from the width, 0.002 x sqrt(128 / width).", examples=[0.001]
     )
     muon_learning_rate: Positive = Field(
         0.02,
@@ -130,6 +150,7 @@ class TrainingSettings(TrainingPart):
     clip: Positive = Field(1.0, description="Largest global gradient norm; longer gradients are scaled down.")
     average: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
         None,
+        examples=[0.99],
         description="Keep an exponential moving average of the weights with this decay, such as 0.99, validate it and "
         "write it into the checkpoints. Costs one more copy of the weights. Default: none, since a rate that falls to "
         "zero averages already.",
@@ -145,15 +166,20 @@ class TrainingSettings(TrainingPart):
         "per token and "
         "costs more per step.",
     )
-    eval_every: int | None = Field(None, ge=1, description="Steps between validations. Default: a tenth of the run.")
+    eval_every: int | None = Field(
+        None, ge=1, description="Steps between validations. Default: a tenth of the run.", examples=[100]
+    )
     eval_tokens: Count = Field(
         200_000, ge=1, description="At most this many validation tokens are scored each time; always the same ones."
     )
     patience: int | None = Field(
-        None, ge=1, description="Stop after this many validations in a row without a better loss. Default: never."
+        None,
+        ge=1,
+        description="Stop after this many validations in a row without a better loss. Default: never.",
+        examples=[3],
     )
     checkpoint_every: int | None = Field(
-        None, ge=1, description="Steps between checkpoints. Default: at every validation."
+        None, ge=1, description="Steps between checkpoints. Default: at every validation.", examples=[500]
     )
     keep_last: int = Field(1, ge=1, le=1000, description="How many of the newest checkpoints to keep, beside the best.")
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics.jsonl and progress reports.")
@@ -217,16 +243,19 @@ class FinetuneSettings(TrainingSettings):
         description="A Llama- or Qwen3-type model folder of others (config.json, safetensors, tokenizer.json) or a "
         "checkpoint to start from, relative to the recipe. `tokenizer.file` has to name the same folder. Default: the "
         "best pre-trained checkpoint of this run.",
+        examples=["models/Qwen3-0.6B"],
     )
     learning_rate: Positive | None = Field(
         None,
         description="Peak rate of AdamW. Default: half of pre-training's, and 0.00002 with `base`, since a model that "
         "saw much more text is to be moved gently; ten times that with `lora`.",
+        examples=[0.0005],
     )
     lora: LoraSettings | None = Field(
         None,
         description="Train low-rank adapters instead of the weights: less memory for gradients and optimiser state, "
         "and checkpoints of a few per cent of the model. `{}` takes the defaults. Default: none, all weights learn.",
+        examples=[{"rank": 16}],
     )
     muon_learning_rate: Positive = Field(
         0.01, description="Peak rate of Muon when optimizer is muon; half of pre-training's."
@@ -242,15 +271,22 @@ class FinetuneSettings(TrainingSettings):
 class EvaluationTask(TrainingPart):
     """One set of prompts with references: from a file, or from a split of the version."""
 
-    name: str = Field(min_length=1, description="Name of the task in reports.")
-    path: str | None = Field(None, description="File or glob with the task's records. Exactly one of path and split.")
+    name: str = Field(min_length=1, description="Name of the task in reports.", examples=["gsm8k"])
+    path: str | None = Field(
+        None,
+        description="File or glob with the task's records. Exactly one of path and split.",
+        examples=["data/gsm8k_test.jsonl.gz"],
+    )
     split: Literal["validation", "test"] | None = Field(
-        None, description="Split of the version to take the records from; scored per source."
+        None, description="Split of the version to take the records from; scored per source.", examples=["test"]
     )
     format: str = Field("auto", description="Format of the file; auto detects it.")
     metric: str = Field("exact_match", description="Registered metric, such as exact_match, contains or f1.")
     limit: Count | None = Field(
-        None, ge=1, description="Score at most this many records, chosen by a key, so that runs compare."
+        None,
+        ge=1,
+        description="Score at most this many records, chosen by a key, so that runs compare.",
+        examples=[200],
     )
     max_tokens: int = Field(128, ge=1, description="Longest answer, in tokens.")
 
@@ -266,7 +302,7 @@ class EvaluateSettings(TrainingPart):
 
     tasks: tuple[EvaluationTask, ...] = Field((), description="Tasks answered by generation.")
     limit: Count | None = Field(
-        None, ge=1, description="Most records per task where the task sets no limit of its own."
+        None, ge=1, description="Most records per task where the task sets no limit of its own.", examples=[200]
     )
     batch: int = Field(256, ge=1, description="Prompts answered at once.")
 

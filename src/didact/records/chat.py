@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from didact.canonical import canonical_json
-from didact.records.base import Common, Header, Role, Strict, Text, Turn
+from didact.records.base import Common, Header, Role, Strict, Text, Turn, Verbatim, Weight, always_spells
 
 
 class _Part(Strict):
     """A part always spells its type, also where defaults are left out: the union is read by it."""
+
+    model_config = ConfigDict(json_schema_extra=always_spells("type"))
 
     type: str
 
@@ -26,6 +28,11 @@ class TextPart(_Part):
 
     type: Literal["text"] = Field("text", description="Discriminates the union of parts.", examples=["text"])
     text: str = Field(description="The words.", examples=["Good morning."])
+    label: bool | None = Field(
+        None,
+        description="Whether these words are a right step of an answer that is judged step by step; null elsewhere.",
+        examples=[True],
+    )
 
 
 class ReasoningPart(_Part):
@@ -56,7 +63,9 @@ class MediaPart(_Part):
 
     type: Literal["media"] = Field("media", description="Discriminates the union of parts.", examples=["media"])
     uri: str = Field(description="Where the medium is.", examples=["images/cat.png"])
-    mime: str | None = Field(None, description="Its media type.", examples=["image/png"])
+    mime: str | None = Field(
+        None, description="Its media type, or a range such as `image/*` when no more is known.", examples=["image/png"]
+    )
 
 
 Part = Annotated[TextPart | ReasoningPart | ToolCallPart | MediaPart, Field(discriminator="type")]
@@ -73,9 +82,8 @@ class Message(Strict):
     )
     name: str | None = Field(None, description="Name of the speaker or tool.", examples=["get_weather"])
     tool_call_id: str | None = Field(None, description="The call that a tool's message answers.", examples=["call_1"])
-    weight: float | None = Field(
+    weight: Weight | None = Field(
         None,
-        ge=0,
         description="Weight of the message's tokens in the loss; null leaves it to the role.",
         examples=[1.0],
     )
@@ -84,18 +92,28 @@ class Message(Strict):
         """The message as the renderer reads it; reasoning stands in <think> tags before the words."""
         turn: Turn = {
             "role": "system" if self.role == "developer" else self.role,
-            "content": "".join(map(_shown, self.parts)),
+            "content": _joined(self.parts),
         }
         calls = [part for part in self.parts if isinstance(part, ToolCallPart)]
         if calls:
             turn["tool_calls"] = canonical_json([_call(call) for call in calls]).decode()
         if self.weight is not None:
             turn["weight"] = self.weight
+        elif self.parts and all(isinstance(part, MediaPart) for part in self.parts):
+            turn["weight"] = 0.0  # nothing of it is rendered, and an empty turn is nothing to learn
         if self.name is not None:
             turn["name"] = self.name
         if self.tool_call_id is not None:
             turn["tool_call_id"] = self.tool_call_id
         return turn
+
+
+def _joined(parts: Sequence[Part]) -> str:
+    """What a message shows; each step of an answer that is judged in steps has its own lines."""
+    shown = [_shown(part) for part in parts]
+    steps = [isinstance(part, TextPart) and part.label is not None for part in parts]
+    ended = [text + "\n" if step and not text.endswith("\n") else text for text, step in zip(shown, steps, strict=True)]
+    return "".join([*ended[:-1], *shown[-1:]])
 
 
 def _shown(part: TextPart | ReasoningPart | ToolCallPart | MediaPart) -> str:
@@ -124,7 +142,7 @@ def message_texts(messages: Sequence[Message], where: str) -> list[Text]:
 
 
 def message_structure(messages: Sequence[Message]) -> list[Any]:
-    """Roles, calls, media and weights: all of a message but its words."""
+    """Roles, calls, media, weights and verdicts on steps: all of a message but its words."""
     return [message.model_dump(exclude_defaults=True, exclude={"parts": {"__all__": {"text"}}}) for message in messages]
 
 
@@ -137,7 +155,7 @@ class Chat(Common):
         description="The turns, oldest first.",
         examples=[[{"role": "user", "parts": [{"type": "text", "text": "Hi"}]}]],
     )
-    tools: list[dict[str, JsonValue]] = Field(
+    tools: list[Verbatim] = Field(
         default_factory=list,
         description="Tool definitions; their parameters are JSON Schemas.",
         examples=[[{"type": "function", "function": {"name": "get_weather"}}]],

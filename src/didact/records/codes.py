@@ -142,6 +142,8 @@ _FILES = (
     ),
 )
 
+# SC004, a key that the format does not know, is left out on purpose: formats are open, every such key is carried in the
+# record's origin, and of the public sets most rows have one.
 _FIELDS = (
     Code(
         "SC001",
@@ -350,14 +352,14 @@ _CONTENTS = (
         "A text spells its line ends as a backslash and an `n`: it was escaped once too often. "
         "`clean.literal_newlines` mends it in a build.",
         '{"instruction": "List two trees.", "output": "1. Oak\\\\n2. Elm\\\\n"}',
-        fix="literal_newlines",
+        fix="line_ends",
     ),
     Code(
         "CO012",
         "warning",
         "HTML entities",
         "A text without HTML tags holds characters spelt as HTML entities. `clean.entities` mends it in a build.",
-        '{"instruction": "Expand R&amp;B.", "output": "Rhythm &amp; blues."}',
+        '{"instruction": "Expand R and B.", "output": "Rhythm &amp; blues."}',
         fix="entities",
     ),
 )

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from didact.records.codes import CODES, Code, Level, Severity
 
-__all__ = ["CODES", "Code", "Finding", "Level", "Severity"]
+__all__ = ["CODES", "Code", "Finding", "Level", "Problem", "Severity"]
+
+Problem = tuple[str, str, str]
+"""What a check or an adapter says of a row before its place is known: code, JSON pointer, message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field
 
-from didact.records.base import Common, Header, Strict, Text, Turn
+from didact.records.base import Common, Finite, Header, Rank, Strict, Text, Turn, Verbatim
 from didact.records.chat import Message, message_structure, message_texts, worded
 
 
@@ -19,8 +19,8 @@ class Candidate(Strict):
         description="The answer's turns.",
         examples=[[{"role": "assistant", "parts": [{"type": "text", "text": "Yes."}]}]],
     )
-    score: float | None = Field(None, description="The judge's score, higher is better.", examples=[4.5])
-    rank: int | None = Field(None, ge=1, description="1 is best.", examples=[1])
+    score: Finite | None = Field(None, description="The judge's score, higher is better.", examples=[4.5])
+    rank: Rank | None = Field(None, description="1 is best.", examples=[1])
     label: bool | None = Field(None, description="Desirable or not, for unpaired judgements.", examples=[True])
 
 
@@ -40,7 +40,7 @@ class Preference(Common):
         description="Judged answers, best first: chosen, then rejected.",
         examples=[[{"messages": [{"role": "assistant", "parts": [{"type": "text", "text": "Yes."}]}]}]],
     )
-    tools: list[dict[str, JsonValue]] = Field(
+    tools: list[Verbatim] = Field(
         default_factory=list, description="Tool definitions; their parameters are JSON Schemas.", examples=[[]]
     )
 

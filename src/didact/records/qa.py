@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from didact.records.base import Common, Header, Strict, Text, Turn
+from didact.records.base import Common, Header, Offset, Strict, Text, Turn
 
 
 class Choice(Strict):
@@ -23,8 +23,8 @@ class Answer(Strict):
     text: str = Field(
         description="The answer; for a multiple-choice question, the label of the right choice.", examples=["42"]
     )
-    start: int | None = Field(
-        None, ge=0, description="Where the answer begins in the context, in characters.", examples=[17]
+    start: Offset | None = Field(
+        None, description="Where the answer begins in the context, in characters.", examples=[17]
     )
 
 

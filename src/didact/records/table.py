@@ -45,7 +45,7 @@ SCHEMA = pa.schema(
 _ROLE_CODE = {role: code for code, role in enumerate(ROLES)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Place:
     """Where a row stands: path relative to its source, index of the row in the file, physical line, byte offset."""
 

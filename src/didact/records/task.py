@@ -35,8 +35,11 @@ class Task(Common):
         """Definition, input and choices are the user's; outputs the assistant's."""
         found = [] if self.definition is None else [Text("definition", "user", self.definition)]
         found.append(Text("input", "user", self.input))
-        found += [Text(f"choices/{i}", "user", choice) for i, choice in enumerate(self.choices)]
-        return found + [Text(f"outputs/{i}", "assistant", output) for i, output in enumerate(self.outputs)]
+        for i, choice in enumerate(self.choices):
+            found.append(Text(f"choices/{i}", "user", choice))
+        for i, output in enumerate(self.outputs):
+            found.append(Text(f"outputs/{i}", "assistant", output))
+        return found
 
     def put_texts(self, texts: Sequence[str]) -> None:
         """Take texts back in the order of `texts()`."""

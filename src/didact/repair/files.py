@@ -81,6 +81,7 @@ def repair(
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
+    names: Sequence[str] = (),
     fixes: Mapping[str, Fix] = FIXES,
     tell: Listener | None = None,
 ) -> Repaired:
@@ -91,7 +92,7 @@ def repair(
     damaged is copied as it is, since what cannot be read cannot be copied otherwise.
     Raises CallError when `out` or its log is there already, for Parquet and Arrow files, and as `validate` does.
     """
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where)
+    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names))
     files = plan_source("fix", source, Path.cwd())
     done = Repaired(out, require_free(out))
     for file in files:

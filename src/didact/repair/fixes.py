@@ -7,14 +7,13 @@ answers stands in the catalogue.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import orjson
 
-from didact.curate import clean_rules
 from didact.records.findings import CODES
+from didact.records.fixes import TEXT_FIXES
 
 Scope = Literal["value", "item", "texts", "file"]
 """What a fix changes: the value at the finding's pointer, the list with the item there, every text of the row, or the
@@ -23,7 +22,6 @@ file between its rows.
 
 DROP_MARK = "drop_byte_order_mark"
 PARSE_JSON = "parse_json"
-_SEPARATORS = re.compile("[\v\f\x85\u2028\u2029]")
 
 
 class Fix(NamedTuple):
@@ -71,15 +69,6 @@ def drop_repeated(items: list[Any], place: int) -> list[Any]:
     return items[:place] + items[place + 1 :] if same else items
 
 
-def control_characters(text: str) -> str:
-    """A text without characters that show nothing; rare line separators become line feeds.
-
-    >>> control_characters("Ding.\\x07\\u2028Dong.\\r\\n")
-    'Ding.\\nDong.\\r\\n'
-    """
-    return clean_rules.unseen(_SEPARATORS.sub("\n", text))
-
-
 def _unused(value: Any) -> Any:
     return value
 
@@ -92,12 +81,7 @@ _BY_NAME = {
         Fix("empty_input", "value", empty_input),
         Fix(PARSE_JSON, "value", parse_json),
         Fix("drop_repeated_system", "item", drop_repeated),
-        Fix("control_characters", "texts", control_characters),
-        Fix("invisible_characters", "texts", clean_rules.unseen),
-        Fix("mojibake", "texts", clean_rules.mojibake),
-        Fix("compose", "texts", clean_rules.unicode_form),
-        Fix("literal_newlines", "texts", clean_rules.literal_newlines),
-        Fix("entities", "texts", clean_rules.entities),
+        *(Fix(name, "texts", change) for name, change in TEXT_FIXES.items()),
         Fix(DROP_MARK, "file", _unused),
         Fix("drop_comma", "file", _unused),
     )

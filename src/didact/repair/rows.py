@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from didact.formats.json_edit import edited, same_json
+from didact.formats.pointers import value_at
 from didact.formats.registry import get
 from didact.recipe.sources import Source
 from didact.records.findings import Finding
@@ -104,9 +105,12 @@ def _exact(block: Block, row: Row) -> Any:
 def _own_pointer(pointer: str, row: Any, source: Source, file: SourceFile) -> str:
     """A finding's pointer under the author's own key, where the format or `columns` reads it under another."""
     first, slash, rest = pointer[1:].partition("/")
-    own = get(file.format).columns
+    own = get(file.format, file.plugin).columns
     if not isinstance(row, dict):
         return pointer
+    deep = [key for generic, key in source.columns.items() if own[generic] == first and key not in row and "/" in key]
+    if deep and value_at(row, deep[0]) is not None:
+        return f"/{deep[0].removeprefix('/')}{slash}{rest}"
     name = next((key for generic, key in source.columns.items() if own[generic] == first and key in row), first)
     if name not in row and own.get(name) in row:
         name = own[name]

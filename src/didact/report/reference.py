@@ -1,4 +1,4 @@
-"""The reference pages of `docs/`, generated from what the code declares: recipe keys, formats, codes of findings.
+"""The reference pages of `docs/`, generated from what the code declares: recipe, formats, codes, records.
 
 `python -m didact.report.reference DIR` writes them; a test compares the committed pages with the code.
 """
@@ -20,7 +20,9 @@ from pydantic.fields import FieldInfo
 from didact.durable import write_atomic
 from didact.formats.registry import Adapter, adapters
 from didact.recipe.load import Recipe
+from didact.records import KINDS, Header
 from didact.records.codes import CODES, Code
+from didact.records.examples import EXAMPLES
 
 _BOUNDS = {
     "minimum": "≥ {}",
@@ -51,7 +53,12 @@ _AREAS = {
 
 def pages() -> dict[str, str]:
     """Every generated page by file name."""
-    return {"recipe.md": recipe_page(), "formats.md": formats_page(), "codes.md": codes_page()}
+    return {
+        "recipe.md": recipe_page(),
+        "formats.md": formats_page(),
+        "codes.md": codes_page(),
+        "schemas.md": schemas_page(),
+    }
 
 
 def write_pages(folder: Path) -> list[Path]:
@@ -111,7 +118,7 @@ def _key_row(schema: dict[str, Any], name: str, field: FieldInfo) -> str:
     told = schema["properties"][name]
     kind = _type_words(told)
     if _is_amount(field):
-        kind = kind.replace("integer", "amount")
+        kind = kind.replace("integer or text", "amount")
     default = "*required*" if name in schema.get("required", ()) else _default_words(field)
     cells = [f"`{name}`", kind, default, ", ".join(_bounds(told, field)), field.description or ""]
     return f"| {' | '.join(_cell(cell) for cell in cells)} |"
@@ -157,7 +164,11 @@ def _bounds(told: dict[str, Any], field: FieldInfo) -> list[str]:
         for kind, (sign, name) in signs.items()
         if type(data) is kind
     ]
-    return list(dict.fromkeys([*_schema_bounds(told), *own]))
+    stated = list(_schema_bounds(told))
+    if _is_amount(field):
+        # How an amount may be written is told once, at the top of the page.
+        stated = [bound for bound in stated if not bound.startswith("matches")]
+    return list(dict.fromkeys([*stated, *own]))
 
 
 def _schema_bounds(told: dict[str, Any]) -> list[str]:
@@ -176,7 +187,7 @@ def formats_page() -> str:
     ]
     for adapter in adapters().values():
         lines += ["", f"## {adapter.name}", "", f"{adapter.description[:1].upper()}{adapter.description[1:]}."]
-        lines += [*_shape(adapter), "", "```json", adapter.example, "```", "", *_as_read(adapter)]
+        lines += [*_shape(adapter), "", "```json", adapter.example, "```", "", *_as_read(adapter), *_variants(adapter)]
     return "\n".join([*lines, ""])
 
 
@@ -191,6 +202,14 @@ def _shape(adapter: Adapter) -> list[str]:
         pairs = ", ".join(f"{generic} (`{own}`)" for generic, own in adapter.columns.items())
         lines.append(f"Columns that `columns:` can map: {pairs}.")
     return ["", " ".join(lines)] if lines else []
+
+
+def _variants(adapter: Adapter) -> list[str]:
+    """Other rows of the same format."""
+    if not adapter.variants:
+        return []
+    rows = [(name, orjson.dumps(row).decode()) for name, row in adapter.variants.items()]
+    return ["", "Also read so:", *(line for name, row in rows for line in ("", f"{name}:", "", "```json", row, "```"))]
 
 
 def _as_read(adapter: Adapter) -> list[str]:
@@ -250,6 +269,58 @@ def _code_lines(entry: Code) -> list[str]:
 def _fence(text: str) -> str:
     """A fence that no line of a text can close."""
     return "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+
+
+def schemas_page() -> str:
+    """Every kind of record with its fields and a full example, then the parts that fields are made of."""
+    lines = [
+        "# Records and their schemas",
+        "",
+        "Generated from the models by `make docs`. A record is one JSON object of one *kind*. The "
+        "[schemas](../schemas/) are JSON Schema 2020-12; `didact schema KIND` prints one, and `$id` tells its "
+        "version. A key that is not listed and a value of another type are errors, for a schema validator and for "
+        "Didact alike. A field that is not *required* may be left out and then has its default. The recipe's keys "
+        "are in `recipe.md`, the manifest's in `files.md`.",
+    ]
+    parts: dict[str, Any] = {}
+    for kind, model in KINDS.items():
+        schema = model.model_json_schema()
+        parts |= schema["$defs"]
+        lines += [*_fields_section(kind, schema), "", f"Its texts, in order: {model.texts_are}.", "", "```json"]
+        lines += [orjson.dumps(EXAMPLES[kind], option=orjson.OPT_INDENT_2).decode(), "```"]
+    header = Header.model_json_schema()
+    parts |= header["$defs"]
+    lines += _fields_section("header", header)
+    for name, part in sorted(parts.items()):
+        if "properties" in part:
+            lines += _fields_section(name, part)
+    return "\n".join([*lines, ""])
+
+
+def _fields_section(name: str, schema: dict[str, Any]) -> list[str]:
+    lines = ["", f"## {name}", "", schema.get("description", ""), "", "| field | type | required | meaning |"]
+    lines.append("|---|---|---|---|")
+    for field, told in schema["properties"].items():
+        default = orjson.dumps(
+            told.get("const", told.get("default", [] if told.get("type") == "array" else {}))
+        ).decode()
+        required = "*required*" if field in schema.get("required", ()) else f"no; `{default}`"
+        kind = ", ".join([_field_words(told), *_schema_bounds(told)])
+        lines.append(f"| `{field}` | {_cell(kind)} | {required} | {_cell(told['description'])} |")
+    return lines
+
+
+def _field_words(told: dict[str, Any]) -> str:
+    """The type of a record's field in words; parts are named, so that they can be looked up."""
+    branches = told.get("oneOf") or told.get("anyOf")
+    if branches:
+        return " or ".join(dict.fromkeys(map(_field_words, branches)))
+    if told.get("type") == "array":
+        return f"list of {_field_words(told.get('items', {}))}"
+    name = told.get("$ref", "").rpartition("/")[2]
+    if name and name != "JsonValue":
+        return name
+    return "object" if told.get("type") == "object" else _type_words(told)
 
 
 def _cell(text: str) -> str:

@@ -142,7 +142,9 @@ def _result(finding: Finding, rules: dict[str, int], places: dict[str, int], ide
 
 def _identity(finding: Finding) -> str:
     """What stays the same when lines above the finding come or go."""
-    told = "\0".join((finding.code, finding.path, finding.pointer, finding.message, finding.excerpt))
+    # A statement about a row among others names the line of the other one.
+    message = "" if CODES[finding.code].level == "set" else finding.message
+    told = "\0".join((finding.code, finding.path, finding.pointer, message, finding.excerpt))
     return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

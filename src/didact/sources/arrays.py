@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from didact.sources.blocks import Block, Cursor, Cut, lines_at
-from didact.sources.containers import OBJECT_LIMIT, decode
+from didact.sources.containers import OBJECT_LIMIT, OBJECT_VALUES, ROW_VALUES, decode, is_dense
 from didact.sources.files import ByteStream
 
 COMMA_WITHOUT_ELEMENT = "a comma without an element before it"
 COMMA_BEFORE_CLOSE = "a comma stands before the closing bracket"
 
 _SPACE = re.compile(r"[ \t\r\n]*")
-_CANDIDATE = re.compile(r'(?:[,}\]][ \t\r\n]*|\n[ \t]*)(\{[ \t\r\n]*")')
+_OPENING = re.compile(r'\{[ \t\r\n]*"')
+_LOOK_BACK = 256
+"""Characters of white space that may stand between two elements when the first one is broken."""
 _FIRST_KEY = re.compile(r'\{[ \t\r\n]*"((?:[^"\\]|\\.)*)"')
 _KEPT_TAIL = 4096
+_TRIES = 20_000
+"""Objects that are tried as the next element after a broken one, in one stretch of text; what would need more was made
+to keep a reader busy."""
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -149,15 +154,17 @@ class ValueScanner:
     def _next_element(self, text: str, place: int, final: bool) -> tuple[int, bool]:
         """Where the next element begins after something unreadable at `place`, and whether that is certain."""
         keys = self._keys_around(text, place)
-        for match in _CANDIDATE.finditer(text, place):
-            start = match.start(1)
-            if start == place:
-                continue
+        tries = _TRIES
+        for start in _candidates(text, place + 1):
             value, _, verdict = decode(text, start)
             if verdict == "whole" and not keys.isdisjoint(value):
                 return start, True
             if verdict == "unsure" and not final and _first_key(text, start) in keys:
                 return start, False
+            # One that is unsure was looked at to the end of the text.
+            tries -= 1 if verdict != "unsure" else _TRIES // 20
+            if tries <= 0:
+                break
         return len(text), False
 
     def _keys_around(self, text: str, place: int) -> set[str]:
@@ -170,6 +177,16 @@ class ValueScanner:
         return self._keys
 
 
+def _candidates(text: str, place: int) -> Iterator[int]:
+    """Where an element may begin: an object behind a comma or bracket, or at the beginning of a line."""
+    while (place := text.find("{", place)) >= 0:
+        before = text[max(0, place - _LOOK_BACK) : place]
+        close = before.rstrip(" \t\r\n")
+        if (close.endswith((",", "}", "]")) or "\n" in before[len(close) :]) and _OPENING.match(text, place):
+            yield place
+        place += 1
+
+
 def _first_key(text: str, place: int) -> str | None:
     match = _FIRST_KEY.match(text, place)
     return match[1] if match else None
@@ -179,24 +196,29 @@ def cut_values(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: 
     """Blocks of an array's elements, or of JSON values that follow each other; never the whole file in memory."""
     scanner, text, last = ValueScanner(), "", False
     while not last:
-        asked = max(block_bytes, len(text))
+        # Twice as much each time, so that a long element is not looked at over and over; not far past the limit.
+        asked = max(block_bytes, min(len(text), row_limit + 1 - len(text)))
         piece = stream.read(asked)
         last = len(piece) < asked
         text += piece.decode("latin-1")
         found = scanner.scan(text, final=last and not stream.damage)
         yield from _blocks_of(text, found, cursor)
         text = text[found.consumed :]
-        if len(text) > row_limit and not last:
-            yield from _give_up(scanner, cursor, row_limit)
+        if not last and (len(text) > row_limit or is_dense(text, ROW_VALUES)):
+            yield from _give_up(scanner, cursor, row_limit, len(text))
     if stream.damage:
         yield cursor.lost_row("IO004", f"{stream.damage}; what follows is lost")
 
 
-def _give_up(scanner: ValueScanner, cursor: Cursor, row_limit: int) -> Cut:
-    """Count an element too long to be held as one lost row, once, and have the scanner look for the next."""
+def _give_up(scanner: ValueScanner, cursor: Cursor, row_limit: int, held: int) -> Cut:
+    """Count an element too large to be held as one lost row, once, and have the scanner look for the next."""
     if not scanner.skipping:
-        code, what = ("JS001", "is not valid JSON and goes on") if scanner.broken else ("JS007", "is longer")
-        yield cursor.lost_row(code, f"the row {what} for more than {row_limit} bytes")
+        if scanner.broken:
+            yield cursor.lost_row("JS001", f"the row is not valid JSON and goes on for more than {held} bytes")
+        elif held > row_limit:
+            yield cursor.lost_row("JS007", f"the row is longer than {row_limit} bytes")
+        else:
+            yield cursor.lost_row("JS007", f"the row holds more than {ROW_VALUES} values")
     scanner.skipping = True
 
 
@@ -205,7 +227,8 @@ def _blocks_of(text: str, found: Scan, cursor: Cursor, head: bytes = b"") -> Cut
     data = text[: found.consumed].encode("latin-1")
     places = np.array([place for place, _ in found.notes], np.int64)
     for (place, message), line in zip(found.notes, lines_at(data, places, cursor.line).tolist(), strict=True):
-        yield cursor.finding("JS008", message, line=line, offset=cursor.offset + place)
+        before = sum(start < place for start, _ in found.spans)
+        yield cursor.finding("JS008", message, line=line, offset=cursor.offset + place, ahead=before)
     if found.spans:
         yield _block(data, found.spans, cursor, head)
     else:
@@ -225,11 +248,12 @@ def cut_object(stream: ByteStream, cursor: Cursor, list_key: str) -> Cut:
     is broken before it costs the file, as one row.
     """
     content = stream.read(OBJECT_LIMIT + 1)
-    if stream.damage or len(content) > OBJECT_LIMIT:
-        code, message = (
-            ("IO004", stream.damage) if stream.damage else ("JS007", f"an object of more than {OBJECT_LIMIT} bytes")
-        )
-        yield cursor.lost_row(code, f"{message}; the file is read whole or not at all")
+    if stream.damage:
+        yield cursor.lost_row("IO004", f"{stream.damage}; the file is read whole or not at all")
+        return
+    if len(content) > OBJECT_LIMIT or is_dense(content, OBJECT_VALUES):
+        most = f"{OBJECT_LIMIT} bytes or {OBJECT_VALUES} values"
+        yield cursor.lost_row("JS007", f"an object of more than {most}; the file is read whole or not at all")
         return
     text = content.decode("latin-1")
     try:

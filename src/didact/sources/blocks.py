@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.plugins import Plugin
 from didact.recipe.sources import Unit
 from didact.records.findings import Finding
 from didact.sources.containers import Container
+from didact.sources.files import ByteStream
 
 ROW_LIMIT = 32 << 20
 """Bytes of the longest row that is read."""
@@ -42,6 +44,10 @@ class SourceFile:
     sha256: str = ""
     """Of the file's bytes as stored."""
     unit: Unit = "paragraphs"
+    names: tuple[str, ...] = ()
+    """Of the columns of a CSV or TSV file that does not begin with them."""
+    plugin: Plugin | None = None
+    """The user's file that holds the adapter of `format`, when one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Block:
     file: str = ""
     piece: int = 0
     """Row group or record batch."""
+    stored: int = 0
+    """How far into the file, in bytes as stored, reading was when the block was cut."""
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -91,11 +99,18 @@ class Cursor:
     index: int = 0
     line: int = 1
     offset: int = 0
+    stream: ByteStream | None = None
+    """What the file is read from; none for columnar files."""
 
-    def finding(self, code: str, message: str, *, line: int | None = None, offset: int | None = None) -> Finding:
-        """A finding at a place of the file, by default the cursor's. One about a row takes an index of its own."""
+    def finding(
+        self, code: str, message: str, *, line: int | None = None, offset: int | None = None, ahead: int = 0
+    ) -> Finding:
+        """A finding at a place of the file, by default the cursor's; `ahead`: so many rows after the cursor's.
+
+        One about a row takes an index of its own.
+        """
         place = (self.line if line is None else line, self.offset if offset is None else offset)
-        return Finding(code, self.file.relative, self.index, *place, "", message)
+        return Finding(code, self.file.relative, self.index + ahead, *place, "", message)
 
     def lost_row(self, code: str, message: str, *, line: int | None = None, offset: int | None = None) -> Finding:
         """A finding that stands for a row that cannot be handed to a worker."""
@@ -119,6 +134,7 @@ class Cursor:
             self.offset,
             head,
             quoted,
+            stored=self.stream.position if self.stream is not None else 0,
         )
         self.index += len(starts)
         self.line += data.count(b"\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +21,12 @@ Container = Literal["jsonl", "json", "object", "csv", "tsv", "parquet", "arrow",
 
 BOM = b"\xef\xbb\xbf"
 _PEEK = 1 << 16
-OBJECT_LIMIT = 256 << 20
+OBJECT_LIMIT = 64 << 20
 """Bytes of the largest file that is read whole, because one object holds its rows."""
+OBJECT_VALUES, ROW_VALUES = 2_000_000, 1_000_000
+"""Most commas and opening brackets of a file that is read whole, and of a row: each value costs up to a hundred bytes
+of memory, so that a hostile file could be made to need fifty times its size."""
+_LINES_LOOKED_AT = 1000
 
 _LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 _JSON_SUFFIXES = (".json", *_LINES_SUFFIXES)
@@ -92,14 +97,38 @@ def _container_of_objects(start: bytes, stream: ByteStream, suffix: str) -> Cont
         return "jsonl" if rest.strip() or stream.read(_PEEK).strip() else "object"
     while True:
         _, end, verdict = decode(text, 0)
-        more = stream.read(max(_PEEK, len(text))).decode("latin-1") if len(text) < OBJECT_LIMIT else ""
+        readable = len(text) < OBJECT_LIMIT and not is_dense(text, OBJECT_VALUES)
+        wanted = max(_PEEK, min(len(text), OBJECT_LIMIT + 1 - len(text)))
+        more = stream.read(wanted).decode("latin-1") if readable else ""
         if verdict == "broken" or (verdict == "unsure" and not more):
-            by_line = suffix in _LINES_SUFFIXES or any(_is_object(line) for line in text.split("\n")[1:])
+            by_line = suffix in _LINES_SUFFIXES or any(map(_is_object, _second_lines(text)))
             return "jsonl" if by_line else "json"
         if verdict == "whole":
             several: Container = "json" if "\n" in text[:end] else "jsonl"
             return several if (text[end:] + more).strip() else "object"
         text += more
+
+
+def is_dense(content: str | bytes, most: int) -> bool:
+    """Whether JSON may hold more than `most` values; commas and brackets inside texts count too."""
+    if len(content) <= most:
+        return False
+    if isinstance(content, bytes):
+        return content.count(b",") + content.count(b"[") + content.count(b"{") > most
+    return content.count(",") + content.count("[") + content.count("{") > most
+
+
+def _second_lines(text: str) -> Iterator[str]:
+    """The lines from the second on, some of them."""
+    place = text.find("\n") + 1
+    for _ in range(_LINES_LOOKED_AT):
+        end = text.find("\n", place)
+        if not place or end < 0:
+            break
+        yield text[place:end]
+        place = end + 1
+    if place:
+        yield text[place : place + _PEEK].partition("\n")[0]
 
 
 def _has_object_lines(text: str) -> bool:

@@ -25,30 +25,35 @@ _FOREIGN_MARKS = {
 
 
 def read_blocks(
-    file: SourceFile, block_bytes: int = BLOCK_BYTES, row_limit: int = ROW_LIMIT, list_key: str | None = None
+    file: SourceFile,
+    block_bytes: int = BLOCK_BYTES,
+    row_limit: int = ROW_LIMIT,
+    list_key: str | None = None,
+    most_bytes: int | None = None,
 ) -> Cut:
     """Cut a file into blocks of about `block_bytes` bytes of rows, in the file's order.
 
     Findings among them are about the file, or about rows that could not be cut out; those carry a row's index of
-    their own. `list_key` names the list that holds the rows of an `object` file. Raises InputMissing when the file
-    cannot be opened.
+    their own. `list_key` names the list that holds the rows of an `object` file. With `most_bytes` a text file ends
+    after that many bytes, decompressed. Raises InputMissing when the file cannot be opened.
     """
     cursor = Cursor(file)
-    for found in _cut(cursor, block_bytes, row_limit, list_key):
+    for found in _cut(cursor, block_bytes, row_limit, list_key, most_bytes):
         if not isinstance(found, Block) or len(found):
             yield found
     if cursor.index == 0:
         yield cursor.finding("IO001", "the file holds no row")
 
 
-def _cut(cursor: Cursor, block_bytes: int, row_limit: int, list_key: str | None) -> Cut:
+def _cut(cursor: Cursor, block_bytes: int, row_limit: int, list_key: str | None, most_bytes: int | None) -> Cut:
     if cursor.file.container in ("parquet", "arrow"):
         # Imported here: pyarrow's Parquet reader takes longer to load than most text files to read.
         from didact.sources.columnar import cut_arrow, cut_parquet
 
         yield from (cut_parquet if cursor.file.container == "parquet" else cut_arrow)(cursor, block_bytes)
         return
-    with open_stream(cursor.file.path) as stream:
+    with open_stream(cursor.file.path, most_bytes) as stream:
+        cursor.stream = stream
         start = stream.read(4)
         encoding = next((name for mark, name in _FOREIGN_MARKS.items() if start.startswith(mark)), None)
         if encoding is not None:

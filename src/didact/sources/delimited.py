@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +34,24 @@ def cells_of(text: str, delimiter: str, quoted: bool, limit: int) -> list[str]:
 
 def column_names(head: bytes, delimiter: str, quoted: bool, limit: int) -> list[str]:
     """The names in a header row; a name given twice gets a number, so that no cell is lost."""
-    names: list[str] = []
+    names: dict[str, None] = {}
+    counts: dict[str, int] = {}
     for name in cells_of(head.decode("utf-8", "replace").rstrip("\r\n"), delimiter, quoted, limit):
-        count = sum(known == name or known.startswith(f"{name}#") for known in names)
-        names.append(f"{name}#{count + 1}" if count else name)
-    return names
+        count, told = counts.get(name, 1), name
+        while told in names:
+            count += 1
+            told = f"{name}#{count}"
+        counts[name] = count
+        names[told] = None
+    return list(names)
+
+
+def named_head(names: Sequence[str], delimiter: str) -> bytes | None:
+    """The header row that a file without one should have had; None without names. Names hold no quotes and no tabs."""
+    if not names:
+        return None
+    cells = [f'"{name}"' if delimiter in name else name for name in names]
+    return f"{delimiter.join(cells)}\n".encode()
 
 
 def uses_quotes(start: bytes, delimiter: bytes) -> bool:
@@ -53,12 +66,13 @@ def uses_quotes(start: bytes, delimiter: bytes) -> bool:
 
 
 def cut_delimited(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: int) -> Cut:
-    """Blocks of whole rows; the header row is each block's head and no row itself."""
+    """Blocks of whole rows; the header row, or the one made of the names given, is each block's head and no row."""
     rest, last = _more(stream, b"", max(block_bytes, _PEEK))
     blank = len(rest) - len(rest.lstrip(b"\r\n"))
     cursor.skip(rest[:blank])
     rows = _Rows(cursor, DELIMITERS[cursor.file.container], row_limit)
     rows.quoted = uses_quotes(rest[:_PEEK], rows.delimiter.encode())
+    rows.head = named_head(cursor.file.names, rows.delimiter)
     rest = rest[blank:]
     while True:
         block, rest = rows.block(rest, final=last and not stream.damage)
@@ -85,7 +99,7 @@ def _more(stream: ByteStream, rest: bytes, size: int) -> tuple[bytes, bool]:
 
 @dataclass(slots=True)
 class _Rows:
-    """Cuts rows off the front of data; the first row it sees is the header."""
+    """Cuts rows off the front of data; the first row it sees is the header, unless it has one."""
 
     cursor: Cursor
     delimiter: str
@@ -108,30 +122,32 @@ class _Rows:
 def _row_bounds(data: bytes, delimiter: str, quoted: bool, limit: int, final: bool) -> list[int]:
     """Where rows begin, and where the last whole one ends.
 
-    A quote that is never closed swallows the rest of a file; then only its first line is taken as a row, and what
-    follows is read again.
+    A quote that is never closed swallows the rest of a file, or more than the limit; then only its first line is taken
+    as a row, and what follows is read again.
     """
     ends = (newline_places(data) + 1).tolist()
     if final and data and (not ends or ends[-1] < len(data)):
         ends.append(len(data))
     bounds, line = [0], 0
     while line < len(ends):
-        taken = _lines_per_row(data, ends, line, delimiter, quoted, limit)
-        for count in taken:
+        closed = _Lines(data, ends, line)
+        for count in _lines_per_row(closed, delimiter, quoted, limit):
+            if ends[line + count - 1] - bounds[-1] > limit and count > 1:
+                break
             line += count
             bounds.append(ends[line - 1])
-        if line == len(ends) or not final:
-            break
+        else:
+            if line == len(ends) or not final:
+                break
         line += 1
         bounds.append(ends[line - 1])
     return bounds
 
 
-def _lines_per_row(data: bytes, ends: list[int], first: int, delimiter: str, quoted: bool, limit: int) -> Iterator[int]:
-    """How many physical lines each row takes, until one is not closed."""
+def _lines_per_row(closed: _Lines, delimiter: str, quoted: bool, limit: int) -> Iterator[int]:
+    """How many physical lines each row takes, until one is not closed. One cell above the limit ends its row."""
     if csv.field_size_limit() < limit:
         csv.field_size_limit(limit)
-    closed = _Lines(data, ends, first)
     reader = csv.reader(closed, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
     before = 0
     while True:

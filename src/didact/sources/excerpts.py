@@ -69,7 +69,7 @@ def _unreadable(raw: bytes) -> str:
 
 def _pointed_at(row: Row, finding: Finding, file: SourceFile, source: Source) -> Any:
     """The value at a finding's pointer: in the row as it is written, else in the record that the row becomes."""
-    adapter = get(file.format)
+    adapter = get(file.format, file.plugin)
     value = renamed(row.value, source.columns, adapter)
     found = _resolved(value, finding.pointer)
     if found is not _ABSENT or adapter.header is not None:

@@ -55,11 +55,12 @@ class ByteStream:
     """A file's bytes, decompressed when its first bytes say so.
 
     A damaged or truncated stream ends early instead of raising: what could be decoded is read, and `damage` says what
-    is wrong.
+    is wrong. With a `limit` it ends after that many bytes, as if the file did.
     """
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: BinaryIO, limit: int | None = None) -> None:
         self.damage: str | None = None
+        self._left = limit
         self._raw = raw
         self._pending = raw.read(_PIECE)
         self._decoder = _decoder_for(self._pending)
@@ -68,6 +69,9 @@ class ByteStream:
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes, fewer only at the end."""
+        if self._left is not None:
+            size = min(size, self._left)
+            self._left -= size
         if self._decoder is None and not self.compressed:
             start, self._pending = self._pending[:size], self._pending[size:]
             return start + self._raw.read(size - len(start)) if len(start) < size else start
@@ -79,10 +83,17 @@ class ByteStream:
 
     def unread(self, start: bytes) -> None:
         """Put bytes back in front of what is read next."""
+        if self._left is not None:
+            self._left += len(start)
         if self.compressed:
             self._decoded[:0] = start
         else:
             self._pending = start + self._pending
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file, as stored, are taken."""
+        return self._raw.tell()
 
     def _decode_piece(self, decoder: _Decoder) -> None:
         """Decode the pending bytes and fetch the next; at a member's end go on with the next member."""
@@ -113,8 +124,8 @@ class ByteStream:
 
 
 @contextmanager
-def open_stream(path: Path) -> Iterator[ByteStream]:
-    """Open a plain, gzip, zstd, bzip2 or xz file, told apart by its first bytes.
+def open_stream(path: Path, limit: int | None = None) -> Iterator[ByteStream]:
+    """Open a plain, gzip, zstd, bzip2 or xz file, told apart by its first bytes; at most `limit` bytes are given.
 
     Raises InputMissing when the file is not there or may not be read.
     """
@@ -123,7 +134,7 @@ def open_stream(path: Path) -> Iterator[ByteStream]:
     except OSError as error:
         raise InputMissing(path, "readable file", error.strerror or "") from error
     with raw:
-        yield ByteStream(raw)
+        yield ByteStream(raw, limit)
 
 
 def bytes_stream(content: bytes) -> ByteStream:

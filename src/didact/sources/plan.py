@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,30 @@ from typing import Any
 import orjson
 
 from didact.durable import sha256_file
-from didact.errors import CallError
+from didact.errors import CallError, InputMissing
 from didact.formats.detect import SAMPLE_ROWS, named_or_detected, require_columns
-from didact.formats.registry import get
+from didact.formats.registry import Adapter, chosen, get, owner
+from didact.plugins import Plugin
 from didact.recipe.sources import Source
 from didact.sources.blocks import Block, SourceFile
-from didact.sources.containers import BOM, OBJECT_LIMIT, container_of, unread_kind
+from didact.sources.containers import BOM, OBJECT_LIMIT, OBJECT_VALUES, Container, container_of, is_dense, unread_kind
 from didact.sources.cutting import read_blocks
+from didact.sources.delimited import DELIMITERS
 from didact.sources.files import list_files, open_stream
 from didact.sources.rows import Row, rows
 
 _SAMPLE_BYTES = 1 << 18
+_SAMPLE_LIMIT = 512 << 20
+"""Bytes, decompressed, in which the rows that tell a file's format are looked for; a hostile file may have none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A file and how it is read, or why it cannot be."""
+
+    file: SourceFile
+    unfit: str = ""
+    """Why the file is in no format that can be told; then its format is empty."""
 
 
 def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
@@ -31,26 +44,60 @@ def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
     Raises InputMissing when there is no such file, CallError when a format is unknown, ambiguous or cannot read the
     file.
     """
-    if source.format != "auto":
-        require_columns(get(source.format), source.columns, name)
-    found = [_planned(name, source, path, relative) for path, relative in list_files(source.paths(), folder)]
-    known = next((file.format for file in found if file.format), "text")
-    files = [file if file.format else replace(file, format=known) for file in found]
-    for file in files:
+    planned = plan_files(name, source, folder)
+    for file, unfit in ((one.file, one.unfit) for one in planned):
+        if unfit:
+            raise CallError(f"{name}: '{file.relative}': {unfit}")
         if source.system and file.format == "text":
             raise CallError(
                 f"{name}: '{file.relative}' is plain text, which has no place for a system prompt; remove 'system'"
             )
-    return [replace(file, sha256=sha256_file(file.path)) for file in files]
+    return [replace(one.file, sha256=sha256_file(one.file.path)) for one in planned]
 
 
-def _planned(name: str, source: Source, path: Path, relative: str) -> SourceFile:
+def plan_files(name: str, source: Source, folder: Path) -> list[Planned]:
+    """As `plan_source`, without digests, and a file whose format cannot be told does not keep the others from it.
+
+    Raises InputMissing when there is no such file, CallError when the source names a format that is unknown or does
+    not have the columns it is said to have.
+    """
+    named, plugin = chosen(source.format, folder)
+    source = source.model_copy(update={"format": named})
+    if named != "auto":
+        require_columns(get(named, plugin), source.columns, name)
+    found = [_told(name, source, plugin, path, relative) for path, relative in list_files(source.paths(), folder)]
+    known = next((one.file for one in found if one.file.format), replace(found[0].file, format="text", plugin=None))
+    return [
+        one
+        if one.file.format or one.unfit
+        else replace(one, file=replace(one.file, format=known.format, plugin=known.plugin))
+        for one in found
+    ]
+
+
+def _told(name: str, source: Source, plugin: Plugin | None, path: Path, relative: str) -> Planned:
+    """A file as planned, or why it cannot be."""
+    try:
+        return Planned(_planned(name, source, plugin, path, relative))
+    except CallError as error:
+        if isinstance(error, InputMissing):
+            raise
+        container = container_of(path)
+        # Binary data and web pages are one row each; one JSON object too, whose rows nobody knows.
+        file = SourceFile(name, path, relative, "json" if container == "object" else container, "", unit="file")
+        return Planned(file, str(error).removeprefix(f"{name}: '{relative}': "))
+
+
+def _planned(name: str, source: Source, plugin: Plugin | None, path: Path, relative: str) -> SourceFile:
     """A file with its container and format; the format is empty when there is no row to tell it by."""
-    file = SourceFile(name, path, relative, container_of(path), source.format, unit=source.unit)
+    names = tuple(source.names)
+    file = SourceFile(name, path, relative, container_of(path), source.format, "", source.unit, names, plugin)
     where = f"{name}: '{relative}'"
+    if names and file.container not in DELIMITERS:
+        raise CallError(f"{where}: is {file.container}; 'names' are for CSV and TSV files without a line of names")
     if file.container == "object" and (content := _whole_object(path)) is not None:
-        adapter = named_or_detected(source.format, [content], where, source.columns, whole=True)
-        return replace(file, format=adapter.name, container="object" if adapter.list_key else "json")
+        adapter = named_or_detected(source.format, [content], where, source.columns, whole=True, plugin=plugin)
+        return _in_format(file, adapter, "object" if adapter.list_key else "json")
     if source.format == "auto" and file.container == "text" and (kind := unread_kind(path)):
         raise CallError(
             f"{where}: looks like {kind}, which is not read; 'format: text' takes it as plain text all the same"
@@ -58,7 +105,7 @@ def _planned(name: str, source: Source, path: Path, relative: str) -> SourceFile
     sample = list(islice(_sample(file), SAMPLE_ROWS))
     if not sample:
         return replace(file, format="" if source.format == "auto" else source.format)
-    adapter = named_or_detected(source.format, sample, where, source.columns)
+    adapter = named_or_detected(source.format, sample, where, source.columns, plugin=plugin)
     if adapter.list_key is not None:
         raise CallError(
             f"{where}: format '{adapter.name}' is one JSON object with the rows in '{adapter.list_key}'; "
@@ -66,13 +113,21 @@ def _planned(name: str, source: Source, path: Path, relative: str) -> SourceFile
         )
     if file.container == "text" and adapter.name != "text" and not adapter.fits(sample[0]):
         raise CallError(f"{where}: format '{adapter.name}' needs rows with fields; this file is plain text")
-    return replace(file, format=adapter.name)
+    return _in_format(file, adapter, file.container)
+
+
+def _in_format(file: SourceFile, adapter: Adapter, container: Container) -> SourceFile:
+    """The file with its format, and the plug-in that a detected adapter came from."""
+    plugin = file.plugin if file.plugin is not None else owner(adapter.name)
+    return replace(file, format=adapter.name, container=container, plugin=plugin)
 
 
 def _whole_object(path: Path) -> Any:
     """The one object a file consists of; None when it cannot be read, which is for the reader to report."""
     with open_stream(path) as stream:
         content = stream.read(OBJECT_LIMIT)
+    if is_dense(content, OBJECT_VALUES):
+        return None
     try:
         return orjson.loads(content.removeprefix(BOM))
     except orjson.JSONDecodeError:
@@ -81,6 +136,6 @@ def _whole_object(path: Path) -> Any:
 
 def _sample(file: SourceFile) -> Iterator[Any]:
     """The readable rows at the start of a file."""
-    for block in read_blocks(file, _SAMPLE_BYTES):
+    for block in read_blocks(file, _SAMPLE_BYTES, most_bytes=_SAMPLE_LIMIT):
         if isinstance(block, Block):
             yield from (row.value for row in rows(block) if isinstance(row, Row))

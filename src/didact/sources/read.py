@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from didact.errors import DataError, RowError
 from didact.formats.detect import renamed
 from didact.formats.messages import said, with_system
+from didact.formats.pointers import value_at
 from didact.formats.registry import Adapter, get
 from didact.recipe.sources import Source, Unit
 from didact.records import Chat, Header, PlainText, Preference, Record
@@ -54,6 +56,8 @@ class BlockRead:
     rejected: list[Rejected] = field(default_factory=list)
     unselected: int = 0
     """Rows that `where` leaves out."""
+    described: bool = True
+    """Whether the source's settings say anything about its records."""
 
 
 def source_blocks(
@@ -62,7 +66,7 @@ def source_blocks(
     """The blocks of a source's files in order, and the findings that no block carries, until its `limit` of rows."""
     left = source.limit
     for file in files:
-        for found in read_blocks(file, block_bytes, row_limit, get(file.format).list_key):
+        for found in read_blocks(file, block_bytes, row_limit, _list_key(file)):
             taken = len(found) if isinstance(found, Block) else int(CODES[found.code].row)
             if left is not None:
                 if left <= 0:
@@ -73,14 +77,20 @@ def source_blocks(
             yield file, found
 
 
+def _list_key(file: SourceFile) -> str | None:
+    """Key of the list that holds a file's rows, when its format has one; a file may be cut before it has a format."""
+    return get(file.format, file.plugin).list_key if file.format else None
+
+
 def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
     """Read the rows of a block as records, check them, and account for each."""
-    adapter = get(file.format)
-    read = BlockRead()
+    adapter = get(file.format, file.plugin)
+    read = BlockRead(described=any(getattr(source, name) is not None for name in _DESCRIBING))
     header = _header(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
-    for row, inside in _unfolded(rows(block, row_limit), adapter, block):
+    found = rows(block, row_limit)
+    for row, inside in zip(found, repeat("")) if adapter.unfold is None else _unfolded(found, adapter.unfold, block):
         read.rows += 1
         if isinstance(row, Finding):
             _reject(read, block, row)
@@ -97,18 +107,25 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
     return read
 
 
-def _unfolded(found: Iterator[Row | Finding], adapter: Adapter, block: Block) -> Iterator[tuple[Row | Finding, str]]:
-    """The rows of a block and, for a nested file, the rows inside each of its elements with their JSON pointers."""
+_DESCRIBING = ("system", "license", "language", "task", "split", "group")
+"""Settings of a source that say something about all its records."""
+
+
+def _unfolded(
+    found: Iterator[Row | Finding], unfold: Callable[[Any], list[tuple[str, Any]]], block: Block
+) -> Iterator[tuple[Row | Finding, str]]:
+    """The rows inside each element of a nested file, with their JSON pointers; the first has the element's notes."""
     for row in found:
-        if adapter.unfold is None or isinstance(row, Finding):
+        if isinstance(row, Finding):
             yield row, ""
             continue
         try:
-            inner = adapter.unfold(row.value)
+            inner = unfold(row.value)
         except RowError as error:
             yield _finding(block, row, (error.code, error.pointer, error.message)), ""
             continue
-        yield from ((Row(row.index, row.line, row.offset, value), pointer) for pointer, value in inner)
+        for place, (pointer, value) in enumerate(inner):
+            yield Row(row.index, row.line, row.offset, value, () if place else row.notes), pointer
 
 
 def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
@@ -127,18 +144,23 @@ def _read_row(
     read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, header: Header | None, source: Source
 ) -> None:
     """One row: a record with its findings, or a rejected row. `inside` is its pointer in a nested file's element."""
+    columns = source.columns
     try:
-        reading = adapter.read(renamed(row.value, source.columns, adapter), header)
+        reading = adapter.read(renamed(row.value, columns, adapter) if columns else row.value, header)
     except RowError as error:
         _reject(read, block, _finding(block, row, (error.code, inside + error.pointer, error.message)))
         return
     except ValidationError as error:
         _reject(read, block, _finding(block, row, _invalid(error), inside))
         return
-    record = _with_metadata(reading.record, row.value, source, header)
+    record = reading.record
+    if read.described:
+        record = _with_metadata(record, row.value, source, header)
     texts = record.texts()
-    if problems := [*reading.notes, *check(record, texts)]:
-        found = [_finding(block, row, problem, inside) for problem in problems]
+    problems = [*reading.notes, *check(record, texts)]
+    if problems or row.notes:
+        found = [_finding(block, row, problem) for problem in row.notes]
+        found += [_finding(block, row, problem, inside) for problem in problems]
         read.findings += found
         decisive = next((finding for finding in found if finding.severity == "error"), None)
         if decisive is not None:
@@ -175,7 +197,7 @@ def _selected(value: Any, source: Source) -> bool:
     """Whether a row has the values that `where` asks for; a text equals the value it spells."""
     if not isinstance(value, dict):
         return False
-    return all(_equals(value.get(key), wanted) for key, wanted in source.where.items())
+    return all(_equals(value_at(value, key), wanted) for key, wanted in source.where.items())
 
 
 def _equals(found: Any, wanted: Any) -> bool:
@@ -194,8 +216,8 @@ def _with_metadata(record: Record, row: Any, source: Source, header: Header | No
         task=record.task if record.task is not None else source.task,
         split=record.split if record.split is not None else source.split,
     )
-    if source.group is not None and isinstance(row, dict) and row.get(source.group) is not None:
-        record.group = str(row[source.group])
+    if source.group is not None and (group := value_at(row, source.group)) is not None:
+        record.group = str(group)
     return record
 
 
@@ -222,6 +244,7 @@ def read(
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
+    names: Sequence[str] = (),
     unit: Unit = "paragraphs",
     findings: list[Finding] | None = None,
 ) -> Iterator[Record]:
@@ -230,7 +253,7 @@ def read(
     A list given as `findings` receives every finding, and rejected rows are passed over. Without one, the first
     rejected row raises DataError: no row disappears unseen. Raises InputMissing or CallError as `plan_source` does.
     """
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, unit=unit)
+    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names), unit=unit)
     for file, found in source_blocks(plan_source("read", source, Path.cwd()), source):
         if isinstance(found, Finding):
             _report([found], findings)

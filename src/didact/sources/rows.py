@@ -10,12 +10,17 @@ from typing import Any
 
 import orjson
 
+from didact.records.checks import Problem
 from didact.records.findings import Finding
 from didact.sources.blocks import ROW_LIMIT, Block
+from didact.sources.containers import ROW_VALUES, is_dense
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
+from didact.sources.keys import DEPTH, TooDeep, repeated_keys
+
+_TOO_DEEP = f"nested more than {DEPTH} levels deep"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """One row as its file holds it, and where it stands."""
 
@@ -24,6 +29,8 @@ class Row:
     offset: int
     value: Any
     """A JSON value; for CSV a dict of strings; for plain text a string."""
+    notes: tuple[Problem, ...] = ()
+    """What is odd about how the value is written."""
 
 
 class _Unreadable(Exception):
@@ -40,12 +47,17 @@ def rows(block: Block, row_limit: int = ROW_LIMIT) -> Iterator[Row | Finding]:
         yield from _columnar_rows(block)
         return
     parse = _parser(block, row_limit)
+    is_json = block.container in ("jsonl", "json", "object")
     data, index, base = block.data, block.first, block.offset
     for start, end, line in zip(block.starts.tolist(), block.ends.tolist(), block.lines.tolist(), strict=True):
         try:
             if end - start > row_limit:
                 raise _Unreadable("JS007", f"the row has {end - start} bytes, more than {row_limit}")
-            yield Row(index, line, base + start, parse(data[start:end]))
+            raw = data[start:end]
+            value = parse(raw)
+            yield Row(index, line, base + start, value, repeated_keys(raw, value) if is_json else ())
+        except TooDeep:
+            yield Finding("JS001", block.path, index, line, base + start, "", _TOO_DEEP)
         except _Unreadable as error:
             yield Finding(error.code, block.path, index, line, base + start, "", str(error))
         index += 1
@@ -63,6 +75,8 @@ def _parser(block: Block, row_limit: int) -> Callable[[bytes], Any]:
 
 
 def _json(raw: bytes) -> Any:
+    if is_dense(raw, ROW_VALUES):
+        raise _Unreadable("JS007", f"the row holds more than {ROW_VALUES} values")
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -70,21 +84,29 @@ def _json(raw: bytes) -> Any:
 
 
 def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> _Unreadable:
-    """Tell bad encoding, half surrogates and words such as NaN from plain bad syntax."""
+    """Tell bad encoding, half surrogates, words such as NaN and deep nesting from plain bad syntax."""
     text = _text(raw)
+    if text.startswith("\ufeff"):
+        return _Unreadable("JS001", "a byte order mark stands before the row, as where files were joined; remove it")
     try:
         json.loads(text, parse_constant=_refuse_constant)
+    except _NoNumber as found:
+        return _Unreadable("JS004", f"{found} is no JSON value; write null, or leave the key out")
     except ValueError as finer:
         return _Unreadable("JS001", str(finer))
     except RecursionError:
-        return _Unreadable("JS001", "nested too deeply")
+        return _Unreadable("JS001", _TOO_DEEP)
     if "surrogate" in str(error) or "hex escape" in str(error):
         return _Unreadable("UN003", "a string holds half of a surrogate pair")
     return _Unreadable("JS001", str(error))
 
 
+class _NoNumber(Exception):
+    """NaN, Infinity or -Infinity stands where a value belongs."""
+
+
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value")
+    raise _NoNumber(name)
 
 
 def _text(raw: bytes) -> str:
@@ -100,7 +122,7 @@ def _named_cells(raw: bytes, names: list[str], delimiter: str, quoted: bool, row
     except csv.Error as error:
         raise _Unreadable("CS001", f"not a row of cells: {error}") from error
     if len(cells) != len(names):
-        raise _Unreadable("CS001", f"{len(cells)} cells where the header has {len(names)}")
+        raise _Unreadable("CS001", f"{len(cells)} cells where {len(names)} columns have a name")
     return dict(zip(names, cells, strict=True))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from didact.canonical import content_hash
 
 
 class Part(BaseModel):
@@ -19,9 +22,13 @@ class FileEntry(Part):
     path: str = Field(
         description="Path relative to the version's folder.", examples=["data/finetune/train-00000-of-00001.parquet"]
     )
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its bytes.")
-    bytes: int = Field(ge=0, description="Its size.")
-    rows: int = Field(ge=0, description="Rows in it; 0 for files that are no tables.")
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of its bytes.",
+        examples=["e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"],
+    )
+    bytes: int = Field(ge=0, description="Its size.", examples=[48213])
+    rows: int = Field(ge=0, description="Rows in it; 0 for files that are no tables.", examples=[93])
 
 
 class Account(Part):
@@ -30,11 +37,15 @@ class Account(Part):
     stage: str = Field(
         description="Name of the stage, in the order of the data path.", examples=["read", "filter", "dedup"]
     )
-    source: str = Field(description="Name of the source.")
-    rows_in: int = Field(ge=0, alias="in", description="Rows that entered the stage.")
-    kept: int = Field(ge=0, description="Rows that left it.")
-    dropped: dict[str, int] = Field(default_factory=dict, description="Rows dropped, by reason.")
-    rejected: dict[str, int] = Field(default_factory=dict, description="Rows rejected, by code.")
+    source: str = Field(description="Name of the source.", examples=["alpaca"])
+    rows_in: int = Field(ge=0, alias="in", description="Rows that entered the stage.", examples=[100])
+    kept: int = Field(ge=0, description="Rows that left it.", examples=[97])
+    dropped: dict[str, int] = Field(
+        default_factory=dict, description="Rows dropped, by reason.", examples=[{"duplicate.exact": 2}]
+    )
+    rejected: dict[str, int] = Field(
+        default_factory=dict, description="Rows rejected, by code.", examples=[{"SC001": 1}]
+    )
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -47,86 +58,182 @@ class Account(Part):
 class Amounts(Part):
     """An amount of data in the three units; tokens are null when the recipe trains nothing and asks for no tokens."""
 
-    records: int = Field(ge=0, description="Rows, repeats included.")
-    tokens: int | None = Field(None, ge=0, description="Tokens as the tokenizer renders them.")
-    trained_tokens: int | None = Field(None, ge=0, description="Tokens that carry loss.")
+    records: int = Field(ge=0, description="Rows, repeats included.", examples=[97])
+    tokens: int | None = Field(None, ge=0, description="Tokens as the tokenizer renders them.", examples=[4821])
+    trained_tokens: int | None = Field(None, ge=0, description="Tokens that carry loss.", examples=[2240])
 
 
 class MixSource(Part):
     """One source's part in a mix's training split."""
 
-    planned: int = Field(ge=0, description="Amount planned, in the mix's unit.")
-    achieved: Amounts = Field(description="Amount in the shards.")
-    share: float = Field(ge=0, le=1, description="Achieved share of the mix, in the mix's unit.")
-    epochs: float = Field(ge=0, description="Rows used divided by rows there are.")
+    planned: int = Field(ge=0, description="Amount planned, in the mix's unit.", examples=[93])
+    achieved: Amounts = Field(
+        description="Amount in the shards.", examples=[{"records": 93, "tokens": 4821, "trained_tokens": 2240}]
+    )
+    share: float = Field(ge=0, le=1, description="Achieved share of the mix, in the mix's unit.", examples=[0.5])
+    epochs: float = Field(ge=0, description="Rows used divided by rows there are.", examples=[1.0])
     unique_share: float = Field(
-        ge=0, le=1, description="Share of the source's training rows that are seen at least once."
+        ge=0, le=1, description="Share of the source's training rows that are seen at least once.", examples=[1.0]
     )
 
 
 class MixEntry(Part):
     """One mix."""
 
-    purpose: Literal["pretrain", "finetune", "preference"] = Field(description="What its shards are for.")
-    unit: Literal["records", "tokens", "trained_tokens"] = Field(description="What its ratios are counted in.")
-    sources: dict[str, MixSource] = Field(description="Its sources.")
-    rows: dict[str, int] = Field(description="Rows of each split.")
+    purpose: Literal["pretrain", "finetune", "preference"] = Field(
+        description="What its shards are for.", examples=["finetune"]
+    )
+    unit: Literal["records", "tokens", "trained_tokens"] = Field(
+        description="What its ratios are counted in.", examples=["records"]
+    )
+    sources: dict[str, MixSource] = Field(
+        description="Its sources.",
+        examples=[
+            {"alpaca": {"planned": 93, "achieved": {"records": 93}, "share": 1.0, "epochs": 1.0, "unique_share": 1.0}}
+        ],
+    )
+    rows: dict[str, int] = Field(description="Rows of each split.", examples=[{"train": 93, "validation": 2}])
 
 
 class LeakCheck(Part):
     """Whether anything held out is also in training, found after the split through an inverted index."""
 
-    threshold: float = Field(description="Jaccard similarity of prompts from which a held-out record counts as a leak.")
-    held_out: int = Field(ge=0, description="Held-out records compared.")
+    threshold: float = Field(
+        description="Jaccard similarity of prompts from which a held-out record counts as a leak.", examples=[0.6]
+    )
+    held_out: int = Field(ge=0, description="Held-out records compared.", examples=[4])
     same_prompt: int = Field(
-        ge=0, description="Held-out records whose exact prompt is in training; 0 unless the split failed."
+        ge=0, description="Held-out records whose exact prompt is in training; 0 unless the split failed.", examples=[0]
     )
     near_prompt: int = Field(
         ge=0,
         description="Held-out records with a training prompt at or above the threshold; 0 unless the split failed.",
+        examples=[0],
     )
 
 
 class SplitEntry(Part):
     """Requested and achieved rows of one source's splits."""
 
-    requested: dict[str, int] = Field(description="Rows wanted, by split.")
-    achieved: dict[str, int] = Field(description="Rows there are, by split.")
+    requested: dict[str, int] = Field(description="Rows wanted, by split.", examples=[{"validation": 2, "test": 2}])
+    achieved: dict[str, int] = Field(description="Rows there are, by split.", examples=[{"validation": 2, "test": 2}])
 
 
 class SourceEntry(Part):
     """One input of the version."""
 
-    files: dict[str, str] = Field(description="SHA-256 of every input file, by path relative to the source's root.")
-    format: list[str] = Field(description="Adapters that read it.")
-    license: str | None = Field(None, description="Licence as the recipe states it; null when it states none.")
+    files: dict[str, str] = Field(
+        description="SHA-256 of every input file, by path relative to the source's root.",
+        examples=[{"alpaca_data.json.gz": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}],
+    )
+    format: list[str] = Field(description="Adapters that read it.", examples=[["alpaca"]])
+    license: str | None = Field(
+        None, description="Licence as the recipe states it; null when it states none.", examples=["CC-BY-NC-4.0"]
+    )
 
 
 class Manifest(Part):
     """Everything about a version; written last, so that a folder without it is no version."""
 
     layout: Literal["didact/version/1"] = Field("didact/version/1", description="Layout of the folder.")
-    name: str = Field(description="Name of the data set.")
+    name: str = Field(description="Name of the data set.", examples=["bilingual"])
     version: str = Field(
-        pattern=r"^[0-9a-f]{12}$", description="First 12 hex digits of the hash of plan and ordered logical rows."
+        pattern=r"^[0-9a-f]{12}$",
+        description="First 12 hex digits of the hash of plan and ordered logical rows.",
+        examples=["3f2a91c07be4"],
     )
     digest: str = Field(
-        pattern=r"^[0-9a-f]{32}$", description="Hash of the ordered logical rows of every mix and split."
+        pattern=r"^[0-9a-f]{32}$",
+        description="Hash of the ordered logical rows of every mix and split.",
+        examples=["9c1185a5c5e9fc54612808977ee8f548"],
     )
-    plan: str = Field(pattern=r"^[0-9a-f]{32}$", description="Hash of inputs, data settings and algorithm versions.")
-    parent: str | None = Field(None, description="The version that `latest` named before.")
-    sources: dict[str, SourceEntry] = Field(description="Inputs.")
-    accounting: list[Account] = Field(description="What each stage did with each source's rows.")
+    plan: str = Field(
+        pattern=r"^[0-9a-f]{32}$",
+        description="Hash of inputs, data settings and algorithm versions.",
+        examples=["0cc175b9c0f1b6a831c399e269772661"],
+    )
+    parent: str | None = Field(None, description="The version that `latest` named before.", examples=["a71d0c44e9b2"])
+    sources: dict[str, SourceEntry] = Field(
+        description="Inputs.", examples=[{"alpaca": {"files": {}, "format": ["alpaca"], "license": "CC-BY-NC-4.0"}}]
+    )
+    accounting: list[Account] = Field(
+        description="What each stage did with each source's rows.",
+        examples=[
+            [
+                {
+                    "stage": "read",
+                    "source": "alpaca",
+                    "in": 100,
+                    "kept": 97,
+                    "dropped": {"where": 2},
+                    "rejected": {"SC001": 1},
+                }
+            ]
+        ],
+    )
     findings: dict[str, dict[str, int]] = Field(
-        description="Warnings counted on kept rows and files, by source and code."
+        description="Warnings counted on kept rows and files, by source and code.", examples=[{"alpaca": {"CO003": 12}}]
     )
-    cleaned: dict[str, dict[str, int]] = Field(description="Texts changed by cleaning, by source and rule.")
-    splits: dict[str, SplitEntry] = Field(description="Held-out rows, by source.")
-    leak_check: LeakCheck | None = Field(None, description="Null when nothing was held out.")
+    cleaned: dict[str, dict[str, int]] = Field(
+        description="Texts changed by cleaning, by source and rule.", examples=[{"alpaca": {"whitespace": 8}}]
+    )
+    splits: dict[str, SplitEntry] = Field(
+        description="Held-out rows, by source.",
+        examples=[{"alpaca": {"requested": {"validation": 2}, "achieved": {"validation": 2}}}],
+    )
+    leak_check: LeakCheck | None = Field(
+        None,
+        description="Null when nothing was held out.",
+        examples=[{"threshold": 0.6, "held_out": 4, "same_prompt": 0, "near_prompt": 0}],
+    )
     decontamination: str = Field("not checked", description="Against which evaluation sets the data was checked.")
-    mixes: dict[str, MixEntry] = Field(description="What the shards hold.")
-    licenses: dict[str, list[str]] = Field(description="Sources by licence; `unknown` lists those without one.")
-    tokenizer: str | None = Field(None, description="Digest of the tokenizer that counted.")
-    recipe: dict[str, Any] = Field(description="The recipe's data sections, defaults filled in.")
-    created_by: dict[str, str] = Field(description="Versions of Didact and of the libraries that shape the bytes.")
-    files: list[FileEntry] = Field(description="Every other file of the version.")
+    mixes: dict[str, MixEntry] = Field(
+        description="What the shards hold.",
+        examples=[
+            {
+                "finetune": {
+                    "purpose": "finetune",
+                    "unit": "records",
+                    "sources": {},
+                    "rows": {"train": 93, "validation": 2, "test": 2},
+                }
+            }
+        ],
+    )
+    licenses: dict[str, list[str]] = Field(
+        description="Sources by licence; `unknown` lists those without one.", examples=[{"CC-BY-NC-4.0": ["alpaca"]}]
+    )
+    tokenizer: str | None = Field(
+        None, description="Digest of the tokenizer that counted.", examples=["5d41402abc4b2a76b9719d911017c592"]
+    )
+    recipe: dict[str, Any] = Field(
+        description="The recipe's data sections, defaults filled in.", examples=[{"name": "bilingual", "seed": 7}]
+    )
+    created_by: dict[str, str] = Field(
+        description="Versions of Didact and of the libraries that shape the bytes.",
+        examples=[{"didact": "0.1.0", "unicode": "15.0.0"}],
+    )
+    files: list[FileEntry] = Field(
+        description="Every other file of the version.",
+        examples=[
+            [
+                {
+                    "path": "README.md",
+                    "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                    "bytes": 0,
+                    "rows": 0,
+                }
+            ]
+        ],
+    )
+    checksum: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{32})?$",
+        description="Hash of all other fields, so that damage to this file shows too.",
+        examples=["7d793037a0760186574b0282f2f435e7"],
+    )
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """What the `checksum` of a manifest must be; content: the manifest as JSON values, with or without one."""
+    return content_hash({name: value for name, value in content.items() if name != "checksum"})

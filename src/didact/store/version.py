@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from didact.canonical import content_hash
 from didact.durable import read_json, sha256_file
 from didact.errors import CorruptVersion, UnknownName
-from didact.store.manifest import Manifest
+from didact.store.manifest import FileEntry, Manifest, checksum
 
 if TYPE_CHECKING:
     import pandas as pd
     from datasets import DatasetDict
+
+    from didact.store.diff import Diff
+    from didact.store.explain import Life
+    from didact.store.export import Exported
 
 MANIFEST = "manifest.json"
 
@@ -72,15 +78,42 @@ class Version:
         return DatasetDict({split: Dataset(self.table(mix, split)) for split in splits})
 
     def verify(self) -> list[str]:
-        """Every disagreement between manifest and disk, as a sentence; none means the version is whole."""
+        """Every disagreement between manifest and disk, as a sentence; none means the version is whole.
+
+        Raises StoreError when the manifest itself cannot be read any more.
+        """
         listed = {file.path: file for file in self.manifest.files}
         there = {str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file()} - {MANIFEST}
-        problems = [f"{path}: missing" for path in sorted(listed.keys() - there)]
+        problems = [] if self._manifest_is_whole() else [f"{MANIFEST}: content differs from its checksum"]
+        problems += [f"{path}: missing" for path in sorted(listed.keys() - there)]
         problems += [f"{path}: not in the manifest" for path in sorted(there - listed.keys())]
-        for path in sorted(listed.keys() & there):
-            if sha256_file(self.path / path) != listed[path].sha256:
-                problems.append(f"{path}: content differs from its SHA-256")
-        return problems
+        told = (_file_problem(self.path / path, listed[path]) for path in sorted(listed.keys() & there))
+        return problems + [problem for problem in told if problem is not None]
+
+    def _manifest_is_whole(self) -> bool:
+        content = read_json(self.path / MANIFEST)
+        named = content_hash([content.get("plan"), content.get("digest")])[:12]
+        return bool(content.get("checksum") == checksum(content) and content.get("version") == named)
+
+    def diff(self, other: Version, limit: int | None = None) -> Diff:
+        """What came, went and changed from this version to another one, and why; `limit` bounds what is listed."""
+        from didact.store.diff import diff
+
+        return diff(self, other, limit)
+
+    def explain(self, written: str) -> list[Life]:
+        """The whole life of the rows that have an id (or how it begins), or that stand at PATH:LINE or PATH#INDEX."""
+        from didact.store.explain import explain
+
+        return explain(self, written)
+
+    def export(
+        self, folder: str | Path, to: str, mixes: Sequence[str] | None = None, allow_loss: bool = False
+    ) -> Exported:
+        """Write mixes for others into a new or empty folder, as `hf`, `jsonl`, `messages` or a third-party format."""
+        from didact.store.export import export
+
+        return export(self, folder, to, mixes, allow_loss)
 
     def header(self, header_id: str | None) -> dict[str, Any] | None:
         """The header a record refers to, as its JSON object."""
@@ -90,3 +123,13 @@ class Version:
             return None
         table = pq.read_table(self.path / "headers" / "headers.parquet", filters=[("id", "=", header_id)])
         return orjson.loads(table["header"][0].as_py()) if table.num_rows else None
+
+
+def _file_problem(path: Path, entry: FileEntry) -> str | None:
+    """What is wrong with a file that is there."""
+    try:
+        if path.stat().st_size == entry.bytes and sha256_file(path) == entry.sha256:
+            return None
+    except OSError as error:
+        return f"{entry.path}: cannot be read ({error.strerror or error})"
+    return f"{entry.path}: content differs from its SHA-256"

@@ -30,6 +30,11 @@ def outside_code(text: str, rewrite: Callable[[str], str]) -> str:
     return "".join([*parts, rewrite(text[at:])])
 
 
+def without_code(text: str) -> str:
+    """A text with a blank for each of its code blocks, code spans and formulas."""
+    return _CODE.sub(" ", text) if "`" in text or "$" in text or "\\" in text else text
+
+
 _ENTITY = re2.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _TAG = re2.compile(r"</?[A-Za-z][^<>\n]{0,200}>")
 
@@ -72,9 +77,12 @@ def mojibake(text: str) -> str:
     >>> mojibake("crÃ¨me")
     'crème'
     """
-    if text.isascii() or not _MAYBE_MOJIBAKE.search(text):
-        return text
-    return ftfy.fix_encoding(text)
+    return ftfy.fix_encoding(text) if maybe_mojibake(text) else text
+
+
+def maybe_mojibake(text: str) -> bool:
+    """Whether ftfy could take a text, or a part of it, for mojibake; cheaper than asking it."""
+    return not text.isascii() and _MAYBE_MOJIBAKE.search(text) is not None
 
 
 def unicode_form(text: str) -> str:
@@ -98,23 +106,55 @@ _RIGHT_TO_LEFT = re2.compile(f"[{_characters('590-8FF FB1D-FDFF FE70-FEFC 10800-
 
 
 def controls(text: str) -> str:
-    """Remove what is unseen; every line end becomes a line feed."""
-    if text.replace("\n", "").replace("\t", "").isprintable():
-        return text
-    return unseen(_LINE_END.sub("\n", text))
-
-
-def unseen(text: str) -> str:
-    """Remove characters that show nothing and are not needed; line ends stay as they are.
+    """Remove characters that show nothing and are not needed; every line end becomes a line feed.
 
     Bidirectional controls stay in texts with Hebrew, Arabic or another right-to-left script.
     """
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
     pattern = _CONTROL_BUT_BIDI if _RIGHT_TO_LEFT.search(text) else _CONTROL
-    return str(pattern.sub(r"\1", text))
+    return str(pattern.sub(r"\1", _LINE_END.sub("\n", text)))
+
+
+_CONTROL_CODES = "0-8 E-1F 7F-84 86-9F FFF9-FFFB FFFE-FFFF"
+_EATEN = re2.compile(r"\x08(egin|ar|inom|oldsymbol)\{|\f(rac)\{|\x07(lpha|pprox)\b|\v(ec)\{")
+_EATEN_LETTERS = {"\x07": "\\a", "\x08": "\\b", "\v": "\\v", "\f": "\\f"}
+_RARE_LINE_END = re2.compile(r"[\v\f\x{85}\x{2028}\x{2029}]")
+_CONTROL_CODE = re2.compile(f"[{_characters(_CONTROL_CODES)}]")
+_WIDTHLESS = f"AD 200B 2060-2064 206A-206F FEFF {JOINERS} {TAGS}"
+_INVISIBLE = re2.compile(f"({_NEEDED})|[{_characters(f'{_WIDTHLESS} {BIDI_CONTROLS}')}]")
+_INVISIBLE_BUT_BIDI = re2.compile(f"({_NEEDED})|[{_characters(_WIDTHLESS)}]")
+
+
+def control_characters(text: str) -> str:
+    """Remove control codes and noncharacters; rare line ends become line feeds. `\\r` stays.
+
+    The beginning of a LaTeX command that a reader took for an escape (`\\frac`, a form feed and `rac`) is restored.
+
+    >>> control_characters("a\\x00b\\x85c\\r\\n"), control_characters("$\\x0crac{1}{2}$") == "$\\\\frac{1}{2}$"
+    ('ab\\nc\\r\\n', True)
+    """
+    if text.isprintable():
+        return text
+    text = _EATEN.sub(lambda eaten: _EATEN_LETTERS[eaten[0][0]] + eaten[0][1:], text)
+    return _CONTROL_CODE.sub("", _RARE_LINE_END.sub("\n", text))
+
+
+def invisible_characters(text: str) -> str:
+    """Remove characters without width and marks of direction, but joiners that a script or an emoji needs and, in texts
+    of a right-to-left script, the marks of direction.
+
+    >>> invisible_characters("wo\\u200brd"), invisible_characters("👩\\u200d🚀") == "👩\\u200d🚀"
+    ('word', True)
+    """
+    if text.isascii() or text.isprintable():
+        return text
+    pattern = _INVISIBLE_BUT_BIDI if _RIGHT_TO_LEFT.search(text) else _INVISIBLE
+    return pattern.sub(r"\1", text)
 
 
 _LITERAL = re2.compile(r"(?:\\r)?\\n")
-_OTHER_LITERAL = re2.compile(r"\\(?:n[a-z\"')\]]|[^nrt]|\z)|[`{}$;=<>]|[A-Za-z]:\\|[rt]\\n[a-z]")
+_OTHER_LITERAL = re2.compile(r"\\(?:n[a-z\"')\]]|[^nrt]|\z)|[`{}$;=<>]|\b[A-Za-z]:\\|[rt]\\n[a-z]")
 
 
 def literal_newlines(text: str) -> str:
@@ -128,6 +168,27 @@ def literal_newlines(text: str) -> str:
     if "\n" in text or text.count("\\n") < 2 or _OTHER_LITERAL.search(text):
         return text
     return _LITERAL.sub("\n", text)
+
+
+_ESCAPED_END = re2.compile(
+    r"""(?:[\p{L}\p{N}.?!:,)。？！：，）]|[.?!]["”])(?:\\n)+(?:[-•*] |["“(]?[A-Z0-9\x{80}-\x{10FFFF}]|["“(]|\s|\z)"""
+)
+_ENDS = re2.compile(r"(?:\\n)+")
+
+
+def escaped_line_ends(text: str) -> str:
+    r"""Turn literal `\n` into line feeds also beside real ones, where each stands between the end of one line and the
+    beginning of the next; elsewhere what `literal_newlines` does.
+
+    >>> escaped_line_ends("Is it?\\n- yes\\n- no\nThink."), escaped_line_ends("Write '\\n' and\n'\\n'.")
+    ('Is it?\n- yes\n- no\nThink.', "Write '\\n' and\n'\\n'.")
+    """
+    if "\\n" not in text or "\n" not in text or _OTHER_LITERAL.search(text):
+        return literal_newlines(text)
+    runs = _ENDS.findall(text)
+    if len(_ESCAPED_END.findall(text)) < len(runs) or sum(map(len, runs)) < 4:
+        return text
+    return text.replace("\\n", "\n")
 
 
 _MARKER = (

@@ -1,0 +1,169 @@
+"""Verbs on versions: log, diff, explain, ref, verify, export, gc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from didact.cli.options import json_option, print_json, store_at, store_option
+
+
+@click.command(epilog="Example: didact log bilingual --store store")
+@click.argument("name")
+@store_option
+@json_option
+def log(name: str, store: Path | None, as_json: bool) -> None:
+    """List the versions of data set NAME, the latest first and then its parents, with the refs that name them."""
+    from didact.report.history import print_history
+    from didact.store.history import history
+
+    entries = history(store_at(store), name)
+    if as_json:
+        print_json([entry.as_json() for entry in entries])
+    else:
+        print_history(entries)
+
+
+@click.command(epilog="Example: didact verify bilingual@latest")
+@click.argument("version")
+@store_option
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, version: str, store: Path | None, as_json: bool) -> None:
+    """Hash every file of VERSION again and compare with its manifest; exit 1 when they disagree."""
+    from didact.store.version import Version
+
+    opened = Version.open(store_at(store).find(version))
+    problems = opened.verify()
+    if as_json:
+        print_json({"path": str(opened.path), "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(problem)
+        click.echo(
+            f"{opened.path}: {len(problems)} problems"
+            if problems
+            else f"{opened.path}: {len(opened.manifest.files)} files, all as the manifest says"
+        )
+    ctx.exit(1 if problems else 0)
+
+
+@click.command(epilog="Example: didact diff bilingual@v1 bilingual@latest")
+@click.argument("old")
+@click.argument("new")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="Records listed of each kind; all are counted.",
+)
+@store_option
+@json_option
+def diff(old: str, new: str, limit: int, store: Path | None, as_json: bool) -> None:
+    """Tell which records came, went or changed from version OLD to NEW, and which stage, setting or input did it."""
+    from didact.report.difference import print_diff
+    from didact.store.version import Version
+
+    place = store_at(store)
+    found = Version.open(place.find(old)).diff(Version.open(place.find(new)), limit)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        print_diff(found)
+
+
+@click.command(epilog="Example: didact explain bilingual 4f1c22")
+@click.argument("version")
+@click.argument("record")
+@store_option
+@json_option
+def explain(version: str, record: str, store: Path | None, as_json: bool) -> None:
+    """Tell the whole life of a RECORD of VERSION: where it was read, what changed it, where it is or why it is not.
+
+    RECORD is an id or how it begins, or a place: PATH:LINE, or PATH#INDEX counted from 0.
+    """
+    from didact.report.life import print_life
+    from didact.store.version import Version
+
+    lives = Version.open(store_at(store).find(version)).explain(record)
+    if as_json:
+        print_json({"rows": [life.as_json() for life in lives]})
+        return
+    for number, life in enumerate(lives):
+        if number:
+            click.echo()
+        print_life(life)
+
+
+@click.command(epilog="Example: didact ref bilingual@latest v1")
+@click.argument("version")
+@click.argument("tag")
+@click.option("--delete", is_flag=True, help="Forget the ref TAG of the data set VERSION; the version stays until gc.")
+@store_option
+def ref(version: str, tag: str, delete: bool, store: Path | None) -> None:
+    """Let TAG name VERSION from now on, as in NAME@TAG; what a ref names is kept by `didact gc`."""
+    from didact.errors import CallError
+    from didact.store.version import Version
+
+    place = store_at(store)
+    with place.in_use():
+        if delete:
+            place.delete_ref(version, tag)
+            click.echo(f"{version}@{tag}: deleted")
+            return
+        found = Version.open(place.find(version)).manifest
+        if found.version not in place.versions(found.name):
+            raise CallError(f"{version}: is not in the store {place.root}; refs name versions of their own store")
+        place.set_ref(found.name, tag, found.version)
+    click.echo(f"{found.name}@{tag}: {found.version}")
+
+
+@click.command(epilog="Example: didact export bilingual@v1 out --to hf")
+@click.argument("version")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--to", "to", required=True, help="hf, jsonl, messages, or a third-party format.")
+@click.option("--mix", "mixes", multiple=True, help="Mix to write; may be repeated. Default: all that suit.")
+@click.option("--allow-loss", is_flag=True, help="Leave out what the format has no place for, and count it.")
+@store_option
+@json_option
+def export(
+    version: str, directory: Path, to: str, mixes: tuple[str, ...], allow_loss: bool, store: Path | None, as_json: bool
+) -> None:
+    """Write mixes of VERSION into the new or empty folder DIRECTORY, for other programs to read.
+
+    hf: a Hugging Face dataset folder. jsonl: Didact's records. messages: OpenAI's fine-tuning lines.
+    """
+    from didact.report.history import print_export
+    from didact.store.version import Version
+
+    done = Version.open(store_at(store).find(version)).export(directory, to, mixes or None, allow_loss)
+    if as_json:
+        print_json({"path": str(done.path), **done.as_json()})
+    else:
+        print_export(done)
+
+
+@click.command(epilog="Example: didact gc store --dry-run")
+@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--dry-run", is_flag=True, help="Delete nothing, only tell what would go.")
+@click.option("--unfinished", is_flag=True, help="Delete the work of builds that did not end, too.")
+@json_option
+def gc(store: Path, dry_run: bool, unfinished: bool, as_json: bool) -> None:
+    """Delete from STORE every version that no ref names and no run was trained on, and what was made for it alone.
+
+    `latest` is a ref; a parent is not kept for its children's sake. Nothing is deleted while a build runs.
+    """
+    from didact.report.history import print_collection
+    from didact.store.collect import collect
+    from didact.store.layout import Store
+
+    found = collect(Store(store), dry_run=dry_run, unfinished=unfinished)
+    if as_json:
+        print_json({"dry_run": dry_run, **found.as_json()})
+    else:
+        print_collection(found, dry_run)
+
+
+COMMANDS = (log, diff, explain, ref, verify, export, gc)

@@ -1,0 +1,120 @@
+"""A user's own modules, loaded from the files that a recipe or a call names. Nothing else is ever loaded.
+
+Naming a Python file asks to run it. What it registers while it runs is its own: the registries note the plug-in, so
+that results are made again when its content changes, and so that a changed file may take the place of its older self.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from didact.errors import CallError, DidactError, InputMissing
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A Python file and what was in it when it was named."""
+
+    path: Path
+    """Absolute, so that workers find it."""
+    sha256: str
+
+
+_LOADED: dict[Path, tuple[Plugin, ModuleType]] = {}
+_RUNNING: list[Plugin] = []
+
+
+def plugin_at(path: Path) -> Plugin:
+    """The plug-in in a file. Raises InputMissing when there is none, CallError when it cannot be read."""
+    place = path.resolve()
+    loaded = _LOADED.get(place)
+    sha256 = hashlib.sha256(_content(place)).hexdigest()
+    return loaded[0] if loaded is not None and loaded[0].sha256 == sha256 else Plugin(place, sha256)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise InputMissing(path, "plug-in file", "the path of a plug-in is relative to the recipe") from error
+    except OSError as error:
+        raise CallError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def load(plugin: Plugin) -> ModuleType:
+    """The module of a plug-in, run once in each process for each content of its file.
+
+    Raises CallError when the file has changed since it was named, is not Python, or raises while it runs.
+    """
+    loaded = _LOADED.get(plugin.path)
+    if loaded is not None and loaded[0].sha256 == plugin.sha256:
+        return loaded[1]
+    content = _content(plugin.path)
+    if hashlib.sha256(content).hexdigest() != plugin.sha256:
+        raise CallError(f"{plugin.path}: changed while it was in use; start the command again")
+    module = _run(plugin, content)
+    _LOADED[plugin.path] = plugin, module
+    return module
+
+
+def running() -> Plugin | None:
+    """The plug-in that is being run, if one is: the owner of what is registered now."""
+    return _RUNNING[-1] if _RUNNING else None
+
+
+def may_replace(owner: Plugin | None) -> bool:
+    """Whether a name that `owner` registered may be registered again: by a later content of the same file."""
+    own = running()
+    return own is not None and owner is not None and own is not owner and own.path == owner.path
+
+
+@contextmanager
+def owned_by(plugin: Plugin) -> Iterator[None]:
+    """What is registered inside belongs to the plug-in."""
+    _RUNNING.append(plugin)
+    try:
+        yield
+    finally:
+        _RUNNING.pop()
+
+
+def _run(plugin: Plugin, content: bytes) -> ModuleType:
+    """Run a plug-in's content as a module; compiled here, since Python's own cache goes by time of change."""
+    place = hashlib.sha256(str(plugin.path).encode()).hexdigest()[:8]
+    module = ModuleType(f"didact_plugin_{plugin.path.stem}_{place}")
+    module.__file__ = str(plugin.path)
+    try:
+        code = compile(content, str(plugin.path), "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None) or 1
+        raise CallError(f"{plugin.path}:{line}: not Python: {getattr(error, 'msg', error)}") from error
+    # As importing does: dataclasses and typing look the module up by its name.
+    sys.modules[module.__name__] = module
+    try:
+        with owned_by(plugin):
+            exec(code, module.__dict__)
+    except DidactError as error:
+        raise CallError(f"{plugin.path}: {error}") from error
+    except Exception as error:  # a user's code may raise anything
+        raise CallError(f"{plugin.path}:{_line(error, plugin.path)}: raised {_shown(error)}") from error
+    return module
+
+
+def _line(error: Exception, path: Path) -> int:
+    """The line of the plug-in where it went wrong."""
+    line, trace = 1, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _shown(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}".removesuffix(": ")

@@ -1,0 +1,102 @@
+"""Keys that stand twice in one JSON object: parsers keep the last and say nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from didact.records.checks import Problem
+
+DEPTH = 200
+"""Levels of objects and lists in a row; the writer of canonical JSON allows 254, and a record adds a few."""
+
+_MOST = 5
+"""Repeated keys that are told of one row."""
+
+
+_COLONS = 10_000
+"""Colons that are looked at one by one."""
+_KEY_ENDS = (b'"', b" ", b"\n", b"\r", b"\t")
+
+
+class TooDeep(Exception):
+    """A row is nested more than `DEPTH` levels deep."""
+
+
+def repeated_keys(raw: bytes, value: Any) -> tuple[Problem, ...]:
+    """A warning for every key that an object of a row holds twice. `value` is what `raw` was parsed to.
+
+    Raises TooDeep.
+    """
+    return () if _each_once(raw, value) else tuple(_repeated(raw))
+
+
+def _each_once(raw: bytes, value: Any) -> bool:
+    """Whether no key can stand twice, as counting shows: a colon follows each key as it is written.
+
+    Colons inside texts make a row suspect, no more; those that follow neither a quote nor white space cannot be a
+    key's. (One byte is looked for, since that is what the C library is fastest at.)
+    """
+    keys = _keys(value, DEPTH)
+    colons = raw.count(b":")
+    if colons == keys:
+        return True
+    if colons > _COLONS:
+        return False
+    before = raw.split(b":")
+    before.pop()
+    return [piece.endswith(_KEY_ENDS) for piece in before].count(True) == keys
+
+
+def _keys(value: Any, levels: int) -> int:
+    """How many keys the objects of a value have in all. Raises TooDeep when it has more than so many levels."""
+    if not levels:
+        raise TooDeep
+    if isinstance(value, dict):
+        count = len(value)
+        values: Iterable[Any] = value.values()
+    elif isinstance(value, list):
+        count, values = 0, value
+    else:
+        return 0
+    for inner in values:
+        kind = type(inner)
+        if kind is dict or kind is list:
+            count += _keys(inner, levels - 1)
+    return count
+
+
+class _Object(dict[str, Any]):
+    """An object that remembers which keys came again."""
+
+    again: tuple[str, ...] = ()
+
+
+def _hook(pairs: list[tuple[str, Any]]) -> _Object:
+    made = _Object(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        made.again = tuple(dict.fromkeys(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+    return made
+
+
+def _repeated(raw: bytes) -> Iterable[Problem]:
+    """Look at every object of a row for keys that came again."""
+    found: list[Problem] = []
+    waiting: list[tuple[str, Any]] = [("", json.loads(raw, object_pairs_hook=_hook))]
+    while waiting and len(found) < _MOST:
+        where, value = waiting.pop()
+        if isinstance(value, _Object):
+            found += [
+                ("JS003", f"{where}/{_escaped(key)}", f"the key '{key[:40]}' stands twice; the last value is read")
+                for key in value.again
+            ]
+            waiting += [(f"{where}/{_escaped(key)}", inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{where}/{i}", inner) for i, inner in enumerate(value)]
+    return found[:_MOST]
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
