@@ -57,6 +57,11 @@ def test_both_spellings_of_the_rotary_base_are_written() -> None:
         {"attention_bias": True},
         {"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}},
         {"use_sliding_window": True},
+        {"layer_types": ["full_attention", "sliding_attention"]},
+        {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": None},
+        {"partial_rotary_factor": 0.5},
+        {"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}},
+        {"quantization_config": {"bits": 4}},
         {"hidden_size": None},
     ],
 )
@@ -136,6 +141,10 @@ def test_a_path_may_be_a_step_a_pointer_a_phase_or_a_run(tmp_path: Path) -> None
 
 
 def test_a_foreign_tokenizer_is_refused(tmp_path: Path) -> None:
-    """Ids without a row in the embedding never reach the model."""
+    """Ids without a row in the embedding never reach the model, nor do those of another tokenizer than it learned."""
     with pytest.raises(CallError, match="64 token rows and the tokenizer 128"):
-        checkpoint.check_vocabulary(toy_model().config, 128, tmp_path)
+        checkpoint.check_vocabulary(toy_model().config, ToyTokenizer(128), tmp_path)
+    (tmp_path / "state.json").write_text('{"tokenizer": "toy"}')
+    checkpoint.check_vocabulary(toy_model().config, ToyTokenizer(), tmp_path)
+    with pytest.raises(CallError, match="another tokenizer"):
+        checkpoint.check_vocabulary(toy_model().config, ToyTokenizer(digest="other"), tmp_path)

@@ -58,7 +58,7 @@ def test_every_command_explains_itself(name: str) -> None:
 
 def test_help_lists_the_commands_in_the_order_of_the_data_path() -> None:
     """What comes first in use comes first in the list; the version is told."""
-    listed = re.findall(r"^  (\w+)  ", call("--help").output, re.MULTILINE)
+    listed = re.findall(r"^  (\w[\w-]*)  ", call("--help").output, re.MULTILINE)
     assert listed == list(cli.commands) and listed.index("build") < listed.index("run") < listed.index("chat")
     assert re.fullmatch(r"didact \d+\.\d+\.\d+\n", call("--version").output)
 

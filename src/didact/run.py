@@ -199,7 +199,7 @@ class _Course:
         )
 
     def finetune(self) -> None:
-        """Fine-tune from the best pre-trained checkpoint, or from fresh weights when the recipe has no pre-training."""
+        """Fine-tune from the best pre-trained checkpoint or the recipe's base; without either, from fresh weights."""
         if self.recipe.finetune is None:
             raise RecipeError(f"recipe '{self.recipe.name}': no section 'finetune'")
         train, validation = self._shards("finetune")
@@ -219,6 +219,8 @@ class _Course:
     def _start(self) -> Path:
         if "pretrain" in self.result.phases:
             return self.result.phases["pretrain"].best
+        if self.recipe.finetune is not None and self.recipe.finetune.base is not None:
+            return self.base / self.recipe.finetune.base
         with self.world.in_turn():
             return initial_checkpoint(
                 self.recipe.model, self.tokenizer, self.result.folder / "initial", self.recipe.seed

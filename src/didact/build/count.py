@@ -21,7 +21,6 @@ from didact.recipe.tokenizing import TokenizerSettings
 from didact.records import Header
 from didact.records.table import from_table
 from didact.render.renderer import renderer_of
-from didact.render.template import template
 from didact.render.tokenizer import Tokenizer, train_tokenizer
 
 
@@ -34,7 +33,7 @@ def ready_tokenizer(
     """
     if not folder.exists():
         if settings.file is not None:
-            found = Tokenizer.load(base / settings.file, template(settings.template))
+            found = train_tokenizer([], settings.model_copy(update={"file": base / settings.file}))
         else:
             found = train_tokenizer(_sample(rows, train, settings.sample_bytes, f"{recipe.seed}"), settings)
         with atomic_dir(folder) as aside:

@@ -95,12 +95,15 @@ def tables() -> dict[str, str]:
 
 
 def _own_file(recipe: Recipe, base: Path) -> str | None:
-    """Content of a tokenizer file that the recipe names; its path does not matter."""
+    """Content of a tokenizer file that the recipe names and of the template beside it; its path does not matter."""
     if recipe.tokenizer is None or recipe.tokenizer.file is None:
         return None
     path = base / recipe.tokenizer.file
     file = path / "tokenizer.json" if path.is_dir() else path
-    return content_hash(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if not file.is_file():
+        return None
+    beside = [file.with_name(name) for name in ("template.json", "chat_template.jinja", "tokenizer_config.json")]
+    return content_hash([part.read_text(encoding="utf-8") for part in (file, *beside) if part.is_file()])
 
 
 def data_sections(recipe: Recipe) -> dict[str, Any]:

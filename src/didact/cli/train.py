@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -96,4 +96,32 @@ def evaluate(checkpoint: Path, recipe: Path, store: Path | None, as_json: bool) 
         plain_console().print(evaluation_summary({checkpoint.name: found}))
 
 
-COMMANDS = (pretrain, finetune, run, evaluate)
+@click.command("export-model", epilog="Example: didact export-model store/runs/demo/0123456789ab model --dtype bf16")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--dtype",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of the weights.",
+)
+@click.option("--gguf", type=click.Path(path_type=Path), help="Also write this file for llama.cpp.")
+@json_option
+def export_model(
+    checkpoint: Path, folder: Path, dtype: Literal["fp32", "bf16", "fp16"], gguf: Path | None, as_json: bool
+) -> None:
+    """Write CHECKPOINT, or the best of a run, to the new folder DIR for other programs.
+
+    Adapters are merged; tokenizer, chat template and model card stand beside the weights.
+    """
+    from didact.model.export import export_model as export
+
+    source = export(checkpoint, folder, dtype, gguf)
+    if as_json:
+        print_json({"checkpoint": str(source), "folder": str(folder), "gguf": None if gguf is None else str(gguf)})
+    else:
+        click.echo(f"{source} → {folder}{'' if gguf is None else f' and {gguf}'}")
+
+
+COMMANDS = (pretrain, finetune, run, evaluate, export_model)

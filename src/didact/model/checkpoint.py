@@ -9,24 +9,40 @@ A folder gets its name only when it is whole, and a pointer names a folder only 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from didact.durable import atomic_dir, read_json, remove_asides, write_atomic, write_json
+from didact.durable import atomic_dir, read_json, remove_asides, sha256_file, write_atomic, write_json
 from didact.errors import CallError, CheckpointError, InputMissing, StoreError
-from didact.model.config import DecoderConfig, from_hugging_face, to_hugging_face
+from didact.model.config import Adapted, DecoderConfig, from_hugging_face, to_hugging_face
+from didact.model.lora import adapt, adapter_tensors, from_peft, load_adapters, merge, to_peft
 from didact.model.transformer import Decoder
 
 _STEP = re.compile(r"step-(\d+)")
 _OPTIM = Path("optim") / "state.safetensors"
+_ADAPTERS, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+class Vocabulary(Protocol):
+    """What a checkpoint asks of a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, unused ones included."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of its content."""
 
 
 def save_checkpoint(
@@ -57,7 +73,7 @@ def save_checkpoint(
 def _check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> None:
     """Half as much again as the tensors need, since a tokenizer and the file system want some too."""
     folder.mkdir(parents=True, exist_ok=True)
-    needed = sum(t.numel() * t.element_size() for t in [*model.parameters(), *optimizer.values()]) * 3 // 2
+    needed = sum(t.numel() * t.element_size() for t in [*_written(model), *optimizer.values()]) * 3 // 2
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise CheckpointError(
@@ -66,12 +82,22 @@ def _check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> N
         )
 
 
+def _written(model: Decoder) -> list[Tensor]:
+    return list(model.parameters() if model.adapted is None else adapter_tensors(model).values())
+
+
 def write_model(folder: Path, model: Decoder) -> None:
-    """Write the model's three files, which transformers opens as they are; weights in fp32."""
+    """Write the model's three files, which transformers opens as they are; weights in fp32.
+
+    Of a decoder with adapters only those are written, as PEFT does, with a reference to their base.
+    """
     config = to_hugging_face(model.config)
     write_json(folder / "config.json", config)
     ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config[key] is not None}
     write_json(folder / "generation_config.json", {"_from_model_config": True, **ids})
+    if model.adapted is not None:
+        _write_adapters(folder, model, model.adapted)
+        return
     tied = model.config.tie_word_embeddings
     tensors = {
         name: t.detach().cpu().contiguous()
@@ -81,6 +107,14 @@ def write_model(folder: Path, model: Decoder) -> None:
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def _write_adapters(folder: Path, model: Decoder, adapted: Adapted) -> None:
+    """The base is named relative to the folder, so that a store can move as a whole."""
+    base = os.path.relpath(adapted.base, folder.resolve())
+    write_json(folder / _ADAPTER_CONFIG, to_peft(adapted, base))
+    tensors = {name: t.cpu().contiguous() for name, t in adapter_tensors(model).items()}
+    save_file(tensors, folder / _ADAPTERS, metadata={"format": "pt"})
+
+
 def _write_optimizer(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir()
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
@@ -88,7 +122,7 @@ def _write_optimizer(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def load_model(path: Path, device: torch.device | None = None) -> Decoder:
-    """The model of a checkpoint, ours or a Llama- or Qwen3-type directory of others, in fp32.
+    """The model of a checkpoint, ours or a Llama- or Qwen3-type directory of others, in fp32; adapters are merged.
 
     Raises InputMissing when there is no such folder, CallError for another kind of model, CheckpointError for damage.
     """
@@ -96,13 +130,45 @@ def load_model(path: Path, device: torch.device | None = None) -> Decoder:
         raise InputMissing(
             path / "config.json", "model configuration", "a checkpoint is a folder such as RUN/finetune/step-120"
         )
-    model = Decoder(from_hugging_face(read_json(path / "config.json"), str(path / "config.json")))
+    config = from_hugging_face(read_json(path / "config.json"), str(path / "config.json"))
+    if (path / _ADAPTER_CONFIG).is_file():
+        model = _load_adapted(path, config)
+        return model.to(device) if device is not None else model
+    with torch.device("meta"):  # sizes without memory: the weights come from the file
+        model = Decoder(config)
     tensors = _read_weights(path)
-    if model.config.tie_word_embeddings:
+    if config.tie_word_embeddings:
         tensors["lm_head.weight"] = tensors.get("model.embed_tokens.weight", torch.empty(0))
     _check_names(path, model, tensors)
-    model.load_state_dict(tensors)
+    model.load_state_dict(tensors, assign=True)
+    if config.tie_word_embeddings:
+        model.lm_head.weight = model.model.embed_tokens.weight
     return model.to(device) if device is not None else model
+
+
+def _load_adapted(path: Path, config: DecoderConfig) -> Decoder:
+    """A base and the adapters on it as one plain model. Raises CheckpointError when the base has changed."""
+    settings, reference = from_peft(read_json(path / _ADAPTER_CONFIG), str(path / _ADAPTER_CONFIG))
+    base = path / reference  # an absolute reference stays as it is
+    origin = read_state(path).get("origin") if (path / "state.json").is_file() else None
+    if origin is not None and base.is_dir() and weights_digest(base) != origin:
+        raise CheckpointError(f"{path}: its base {base} holds other weights than it was trained on; restore them")
+    model = adapt(widen_vocabulary(load_model(base), config.vocab_size), settings, 0, str(base))
+    load_adapters(model, _read_tensors(path / _ADAPTERS), str(path))
+    return merge(model)
+
+
+def restore(model: Decoder, path: Path) -> None:
+    """Put a checkpoint's weights into the model that wrote it: all of them, or those of its adapters."""
+    if model.adapted is not None:
+        load_adapters(model, _read_tensors(path / _ADAPTERS), str(path))
+    else:
+        model.load_state_dict(load_model(path).state_dict())
+
+
+def weights_digest(path: Path) -> str:
+    """Identity of a model folder's weights."""
+    return " ".join(sha256_file(file) for file in sorted(path.glob("*.safetensors")))
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -208,10 +274,33 @@ def read_state(path: Path) -> dict[str, Any]:
     return state
 
 
-def check_vocabulary(config: DecoderConfig, vocab_size: int, where: Path) -> None:
-    """Refuse a tokenizer whose ids the model has no rows for."""
-    if vocab_size != config.vocab_size:
+def check_vocabulary(config: DecoderConfig, tokenizer: Vocabulary, where: Path) -> None:
+    """Refuse a tokenizer whose ids the model has no rows for, or that is not the one a checkpoint was trained with.
+
+    Models of others may have more rows than their tokenizer has tokens; ours say which tokenizer they saw.
+    """
+    trained = read_state(where).get("tokenizer") if (where / "state.json").is_file() else None
+    if trained is not None and trained != tokenizer.digest:
+        raise CallError(f"{where}: was trained with another tokenizer; use the one in its folder")
+    if tokenizer.vocab_size > config.vocab_size:
         raise CallError(
-            f"{where}: the model has {config.vocab_size} token rows and the tokenizer {vocab_size}; use the "
+            f"{where}: the model has {config.vocab_size} token rows and the tokenizer {tokenizer.vocab_size}; use the "
             "tokenizer it was trained with"
         )
+
+
+@torch.no_grad()
+def widen_vocabulary(model: Decoder, rows: int) -> Decoder:
+    """The same model with at least `rows` token rows; a new token starts as the mean of all, so that none stands out.
+
+    Needed when a template brings reserved tokens that a model of others never saw. The model itself where it has them.
+    """
+    if model.config.vocab_size >= rows:
+        return model
+    wide = Decoder(replace(model.config, vocab_size=rows)).to(model.lm_head.weight.device)
+    tensors = model.state_dict()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        known = tensors[name]
+        tensors[name] = torch.cat([known, known.mean(0, keepdim=True).expand(rows - len(known), -1)])
+    wide.load_state_dict(tensors)
+    return wide

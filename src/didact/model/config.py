@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from didact.errors import CallError
-from didact.recipe.training import ModelSettings
+from didact.recipe.training import LoraSettings, ModelSettings
 
 NORM_EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """Llama 3.1's stretching of the rotary angles, by Hugging Face's names (rope type `llama3`).
+
+    Wavelengths longer than `original_max_position_embeddings / low_freq_factor` tokens are stretched by `factor`, those
+    shorter than the same over `high_freq_factor` are left alone, and between the two the stretch grows.
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max_position_embeddings: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,15 @@ class DecoderConfig:
     rms_norm_eps: float = NORM_EPSILON
     qk_norm: bool = True
     tie_word_embeddings: bool = True
+    rope_scaling: RopeScaling | None = None
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What adapters a decoder carries, and the folder of the base they were put on."""
+
+    settings: LoraSettings
+    base: str
 
 
 def _round_up(value: int, step: int) -> int:
@@ -80,14 +103,17 @@ def to_hugging_face(config: DecoderConfig) -> dict[str, Any]:
     The rotary base is written in both spellings: older readers know only `rope_theta`, newer ones prefer
     `rope_parameters`, and a reader that finds neither computes other logits without complaint.
     """
-    same = {name: getattr(config, name) for name in DecoderConfig.__dataclass_fields__ if name != "qk_norm"}
+    apart = ("qk_norm", "rope_scaling")
+    same = {name: getattr(config, name) for name in DecoderConfig.__dataclass_fields__ if name not in apart}
     kind = "qwen3" if config.qk_norm else "llama"
+    scaling = {"rope_type": "llama3"} | asdict(config.rope_scaling) if config.rope_scaling else None
+    rope = (scaling or {"rope_type": "default"}) | {"rope_theta": config.rope_theta}
     return (
         same
         | {
             "architectures": ["Qwen3ForCausalLM" if config.qk_norm else "LlamaForCausalLM"],
             "model_type": kind,
-            "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
+            "rope_parameters": rope,
             "hidden_act": "silu",
             "attention_bias": False,
             "attention_dropout": 0.0,
@@ -97,6 +123,7 @@ def to_hugging_face(config: DecoderConfig) -> dict[str, Any]:
             "torch_dtype": "float32",
         }
         | ({} if config.qk_norm else {"mlp_bias": False})
+        | ({} if scaling is None else {"rope_scaling": scaling})
     )
 
 
@@ -120,8 +147,27 @@ def _check_supported(given: dict[str, Any], origin: str) -> None:
     _require(origin, given, "mlp_bias", False)
     _require(origin, given, "use_sliding_window", False)
     _require(origin, given, "quantization_config")
-    rope = given.get("rope_parameters") or given.get("rope_scaling") or {}
-    _require(origin, rope | {"rope_type": rope.get("rope_type", rope.get("type"))}, "rope_type", "default")
+    for kind in given.get("layer_types") or ():
+        _require(origin, {"layer_types": kind}, "layer_types", "full_attention")
+    _require(origin, _rope(given), "rope_type", "default", "llama3")
+    _require(origin, _rope(given) | {"partial_rotary_factor": _partial(given)}, "partial_rotary_factor", 1, 1.0)
+
+
+def _rope(given: dict[str, Any]) -> dict[str, Any]:
+    """What is said about rotary positions, in the newer or the older spelling; the newer one counts."""
+    spoken = (given.get("rope_scaling") or {}) | (given.get("rope_parameters") or {})
+    return spoken | {"rope_type": spoken.get("rope_type", spoken.get("type"))}
+
+
+def _partial(given: dict[str, Any]) -> Any:
+    return _rope(given).get("partial_rotary_factor", given.get("partial_rotary_factor"))
+
+
+def _rope_scaling(given: dict[str, Any]) -> RopeScaling | None:
+    rope = _rope(given)
+    if rope["rope_type"] != "llama3":
+        return None
+    return RopeScaling(**{name: rope[name] for name in RopeScaling.__dataclass_fields__})
 
 
 def _single_id(value: Any) -> int | None:
@@ -131,7 +177,6 @@ def _single_id(value: Any) -> int | None:
 def from_hugging_face(given: dict[str, Any], origin: str = "config.json") -> DecoderConfig:
     """The shape of a Llama- or Qwen3-type checkpoint. Raises CallError for a feature this decoder does not have."""
     _check_supported(given, origin)
-    rope = given.get("rope_parameters") or {}
     try:
         heads = given["num_attention_heads"]
         return DecoderConfig(
@@ -146,10 +191,11 @@ def from_hugging_face(given: dict[str, Any], origin: str = "config.json") -> Dec
             bos_token_id=_single_id(given.get("bos_token_id")),
             eos_token_id=_single_id(given.get("eos_token_id")),
             pad_token_id=_single_id(given.get("pad_token_id")),
-            rope_theta=float(given.get("rope_theta") or rope.get("rope_theta") or 10_000.0),
+            rope_theta=float(_rope(given).get("rope_theta") or given.get("rope_theta") or 10_000.0),
             rms_norm_eps=given.get("rms_norm_eps", NORM_EPSILON),
             qk_norm=given["model_type"] == "qwen3",
             tie_word_embeddings=bool(given.get("tie_word_embeddings", False)),
+            rope_scaling=_rope_scaling(given),
         )
     except KeyError as error:
         raise CallError(f"{origin}: has no {error}; it does not describe a Llama- or Qwen3-type model") from error

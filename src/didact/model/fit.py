@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from didact.canonical import content_hash
 from didact.errors import CheckpointError, Interrupted, NonFiniteLoss
 from didact.model import checkpoint
+from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan
 from didact.model.loss import batch_loss
 from didact.model.metrics_log import MetricsLog
 from didact.model.optim import Optimizer, rate_at
 from didact.model.precision import autocast
 from didact.model.signals import stop_requests
+from didact.model.spikes import Usual
 from didact.model.transformer import Decoder
 from didact.model.world import World
 from didact.recipe.training import TrainingSettings
@@ -56,6 +60,8 @@ class TrainState:
     trained_weight: float = 0.0
     seconds: float = 0.0
     loss: float = math.nan
+    gradient_norm: float = math.nan
+    usual: Usual = field(default_factory=Usual)
     validation_loss: float | None = None
     best_loss: float | None = None
     best_step: int | None = None
@@ -86,6 +92,7 @@ class Phase:
     save_tokenizer: Callable[[Path], None] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     world: World = field(default_factory=World)
+    average: WeightAverage | None = None
 
 
 @dataclass(frozen=True)
@@ -143,14 +150,16 @@ def _resume(phase: Phase) -> TrainState:
     saved = checkpoint.read_state(newest)
     state = TrainState(**{name: saved[name] for name in TrainState.__dataclass_fields__ if name in saved})
     state.loss = math.nan if state.loss is None else state.loss  # JSON has no NaN: no step was finite yet
+    state.usual = Usual(**saved["usual"])
     if state.fingerprint != phase.fingerprint:
         raise CheckpointError(
             f"{newest}: was trained with other settings or data; choose another folder or delete this one"
         )
     if state.plan != phase.train.plan_of(state.step - 1).digest:
         raise CheckpointError(f"{newest}: its packing plan cannot be made again from this data; choose another folder")
-    phase.model.load_state_dict(checkpoint.load_model(newest).state_dict())
-    phase.optimizer.load(checkpoint.load_optimizer(newest))
+    checkpoint.restore(phase.model, newest)
+    tensors = checkpoint.load_optimizer(newest)
+    phase.optimizer.load(phase.average.take_over(tensors) if phase.average else tensors)
     if phase.world.leads:
         _point(phase, state)
     phase.world.wait()
@@ -203,14 +212,17 @@ def _train_step(phase: Phase, state: TrainState, log: MetricsLog | None) -> None
     started = time.perf_counter()
     batches = phase.train.step(state.step, phase.world.share)
     weight, tokens = phase.world.sums(sum(batch.weight for batch in batches), sum(len(batch.ids) for batch in batches))
-    (loss,) = phase.world.sums(accumulate(phase.model, batches, weight))
+    with _drawing(phase, state.step):
+        (loss,) = phase.world.sums(accumulate(phase.model, batches, weight))
     phase.world.add_gradients(phase.optimizer.parameters)
     norm = phase.optimizer.clip_gradients()
-    share = rate_at(state.step, phase.steps, phase.settings.warmup, phase.settings.decay)
-    finite = math.isfinite(loss) and math.isfinite(norm)
-    if finite:
-        phase.optimizer.step(share)
+    state.gradient_norm = norm
+    if math.isfinite(loss) and math.isfinite(norm):
+        phase.optimizer.step(_share(phase, state.step))
+        if phase.average is not None:
+            phase.average.update(state.step + 1)
         state.loss, state.skipped_in_row = loss, 0
+        _note_spike(phase, state, batches, log)
     else:
         phase.optimizer.clear()
         _count_skip(phase, state, batches, log)
@@ -218,6 +230,23 @@ def _train_step(phase: Phase, state: TrainState, log: MetricsLog | None) -> None
     state.tokens += int(tokens)
     state.trained_weight += weight
     state.seconds += time.perf_counter() - started
+
+
+@contextmanager
+def _drawing(phase: Phase, step: int) -> Iterator[None]:
+    """Dropout draws from seed, step and process alone, so that nothing about it has to be saved."""
+    if phase.model.adapted is None or not phase.model.adapted.settings.dropout:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(int(content_hash([phase.fingerprint, step, phase.world.rank])[:15], 16))
+        yield
+
+
+def _share(phase: Phase, step: int) -> float:
+    """Share of the peak learning rate at a step."""
+    settings = phase.settings
+    return rate_at(step, phase.steps, settings.warmup, settings.decay, settings.schedule)
 
 
 def accumulate(model: Decoder, batches: list[Batch], weight: float) -> float:
@@ -231,14 +260,26 @@ def accumulate(model: Decoder, batches: list[Batch], weight: float) -> float:
     return total
 
 
+def _note_spike(phase: Phase, state: TrainState, batches: list[Batch], log: MetricsLog | None) -> None:
+    """Log a loss far above the usual with the documents of its step, and count it."""
+    if log is not None and state.usual.is_spike(state.loss, phase.settings.spike):
+        found = {"loss": state.loss, "usual": state.usual.mean, "documents": _documents(phase, state, batches)}
+        log.write({"event": "spike", "step": state.step + 1} | found)
+    state.usual.take_in(state.loss)
+
+
+def _documents(phase: Phase, state: TrainState, batches: list[Batch]) -> list[int]:
+    """Documents of a step, those of other processes too."""
+    batches = phase.train.step(state.step) if phase.world.size > 1 else batches
+    return [int(document) for batch in batches for document in batch.documents]
+
+
 def _count_skip(phase: Phase, state: TrainState, batches: list[Batch], log: MetricsLog | None) -> None:
     state.skipped += 1
     state.skipped_in_row += 1
     if log is not None:
-        batches = phase.train.step(state.step) if phase.world.size > 1 else batches
-        documents = [int(document) for batch in batches for document in batch.documents]
-        reason = "loss or gradient not finite"
-        log.write({"event": "skipped", "reason": reason, "step": state.step + 1, "documents": documents})
+        found = {"reason": "loss or gradient not finite", "documents": _documents(phase, state, batches)}
+        log.write({"event": "skipped", "step": state.step + 1} | found)
     if state.skipped_in_row >= phase.settings.non_finite_limit:
         raise NonFiniteLoss(
             f"{phase.name}: {state.skipped_in_row} steps in a row up to step {state.step + 1} had no finite "
@@ -252,15 +293,18 @@ def mean_loss(model: Decoder, batches: list[Batch], world: World | None = None) 
     world = world or World()
     share = world.share(range(len(batches)))
     mine = batches[share.start : share.stop]
+    model.eval()
     with autocast(model.lm_head.weight.device):
         total = sum(float(batch_loss(model, batch)) for batch in mine)
+    model.train()
     total, weight = world.sums(total, sum(batch.weight for batch in mine))
     return total / weight
 
 
 def _validate(phase: Phase, state: TrainState, log: MetricsLog | None) -> bool:
     """Measure the validation loss; whether it is the best so far."""
-    loss = mean_loss(phase.model, phase.validation, phase.world)
+    with _averaged(phase):
+        loss = mean_loss(phase.model, phase.validation, phase.world)
     state.validation_loss = loss
     better = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
     state.waited = 0 if better else state.waited + 1
@@ -269,6 +313,11 @@ def _validate(phase: Phase, state: TrainState, log: MetricsLog | None) -> bool:
     if log is not None:
         log.write({"event": "validation", "step": state.step, "loss": loss, "best": better})
     return better
+
+
+def _averaged(phase: Phase) -> AbstractContextManager[None]:
+    """The weights that are validated and kept: the average, where one is wanted."""
+    return phase.average.in_place() if phase.average is not None else nullcontext()
 
 
 def _save(phase: Phase, state: TrainState) -> int:
@@ -284,22 +333,22 @@ def _write(phase: Phase, state: TrainState) -> None:
     state.plan = plan.digest
     plan.save(phase.folder / "plan.npy")
     content = asdict(state) | phase.extra
-    checkpoint.save_checkpoint(
-        phase.folder, state.step, phase.model, content, phase.optimizer.tensors(), phase.save_tokenizer
-    )
+    tensors = phase.optimizer.tensors() | (phase.average.tensors() if phase.average is not None else {})
+    with _averaged(phase):
+        checkpoint.save_checkpoint(phase.folder, state.step, phase.model, content, tensors, phase.save_tokenizer)
     _point(phase, state)
     checkpoint.prune(phase.folder, phase.settings.keep_last)
 
 
 def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
-    share = rate_at(state.step - 1, phase.steps, phase.settings.warmup, phase.settings.decay)
     speed = round(state.tokens / max(state.seconds, 1e-9))
-    rate = share * phase.optimizer.rate
+    rate = _share(phase, state.step - 1) * phase.optimizer.rate
     return {
         "event": "step",
         "step": state.step,
         "loss": state.loss,
         "rate": rate,
+        "gradient_norm": state.gradient_norm,
         "tokens": state.tokens,
         "tokens_per_second": speed,
     }

@@ -20,9 +20,8 @@ class _WeightedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        wanted = any(ctx.needs_input_grad[:2])
-        to_hidden = torch.empty_like(hidden) if wanted else None
-        to_head = torch.zeros_like(head) if wanted else None
+        to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        to_head = torch.zeros_like(head) if ctx.needs_input_grad[1] else None
         total = hidden.new_zeros((), dtype=torch.float32)
         at_once = max(1, LOGITS_AT_ONCE // len(head))
         for start in range(0, len(targets), at_once):
@@ -31,7 +30,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
             level = logits.logsumexp(-1, keepdim=True)
             chosen = targets[piece, None]
             total += ((level - logits.gather(1, chosen))[:, 0] * weights[piece]).sum()
-            if to_hidden is not None and to_head is not None:
+            if to_hidden is not None or to_head is not None:
                 error = (
                     logits.sub_(level)
                     .exp_()
@@ -39,15 +38,17 @@ class _WeightedCrossEntropy(torch.autograd.Function):
                     .mul_(weights[piece, None])
                 )
                 error = error.to(hidden.dtype)
-                torch.mm(error, head, out=to_hidden[piece])
-                to_head.addmm_(error.t(), hidden[piece])
+                if to_hidden is not None:
+                    torch.mm(error, head, out=to_hidden[piece])
+                if to_head is not None:
+                    to_head.addmm_(error.t(), hidden[piece])
         ctx.save_for_backward(to_hidden, to_head)
         return total
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        to_hidden, to_head = ctx.saved_tensors
-        return to_hidden * grad, to_head * grad, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        to_hidden, to_head = (None if kept is None else kept * grad for kept in ctx.saved_tensors)
+        return to_hidden, to_head, None, None
 
 
 def weighted_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:

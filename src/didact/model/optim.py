@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from didact.errors import CheckpointError
 from didact.model.transformer import Decoder
-from didact.recipe.training import TrainingSettings
+from didact.recipe.training import Schedule, TrainingSettings
 
 ADAM_BETAS = (0.9, 0.95)
 MUON_MOMENTUM = 0.95
@@ -18,15 +19,18 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
 
-def rate_at(step: int, steps: int, warmup: float, decay: float) -> float:
-    """Share of the peak learning rate at a step (0-based): linear up, level, linear down almost to zero.
+def rate_at(step: int, steps: int, warmup: float, decay: float, schedule: Schedule = "wsd") -> float:
+    """Share of the peak learning rate at a step (0-based): linear up, then what the schedule says, almost to zero.
 
-    warmup, decay: shares of all steps.
+    warmup, decay: shares of all steps. wsd: level, then linear down over `decay`; cosine: half a cosine from the top.
 
     >>> [round(rate_at(step, 10, 0.2, 0.5), 2) for step in range(10)]
     [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]
     """
     rising = (step + 1) / max(1.0, warmup * steps)
+    if schedule == "cosine":
+        done = max(0.0, (step + 1 - warmup * steps) / max(1.0, (1 - warmup) * steps + 1))
+        return min(1.0, rising, (1 + math.cos(math.pi * done)) / 2)
     falling = (steps - step) / max(1.0, decay * steps)
     return max(0.0, min(1.0, rising, falling))
 
@@ -86,7 +90,7 @@ class Optimizer:
     """
 
     def __init__(self, model: Decoder, settings: TrainingSettings, rate: float | None = None) -> None:
-        named = list(model.named_parameters())
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         self.parameters = [parameter for _, parameter in named]
         self.clip = settings.clip
         matrix = (

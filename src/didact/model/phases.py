@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ import xxhash
 
 from didact.canonical import content_hash
 from didact.errors import NoTrainedTokens
+from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan, Policy, Shards
 from didact.model.fit import FitResult, OnProgress, Phase, accumulate, fit
 from didact.model.horizon import planned_steps
@@ -59,8 +61,13 @@ def train_phase(
     seed: int,
     origin: str,
     on_progress: OnProgress | None,
+    notes: Mapping[str, Any] = MappingProxyType({}),
 ) -> FitResult:
-    """Fit a model on shards and keep its checkpoints in `folder`; `origin` tells where its first weights came from."""
+    """Fit a model on shards and keep its checkpoints in `folder`; `origin` tells where its first weights came from.
+
+    `notes` go into every checkpoint's state.json.
+    """
+    model.recompute = settings.recompute
     context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
     device = model.lm_head.weight.device.type
     plan = BatchPlan(train, context, settings.batch_tokens, tokens_at_once(settings, device), policy, seed)
@@ -90,8 +97,10 @@ def train_phase(
             "tokenizer": tokenizer.digest,
             "origin": origin,
             "data": plan.report(),
+            **notes,
         },
         world=world,
+        average=WeightAverage(model, settings.average) if settings.average is not None else None,
     )
     return fit(phase, on_progress)
 

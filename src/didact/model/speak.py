@@ -42,7 +42,7 @@ class Speaker:
         """Open a checkpoint, or the best one of a phase or run. Raises InputMissing, CallError or CheckpointError."""
         folder = resolve(path)
         model, tokenizer = load_model(folder, choose_device(device)), Tokenizer.load(folder)
-        check_vocabulary(model.config, tokenizer.vocab_size, folder)
+        check_vocabulary(model.config, tokenizer, folder)
         state = read_state(folder) if (folder / "state.json").is_file() else {}
         return cls(model, tokenizer, state.get("phase", ""), threads)
 

@@ -7,14 +7,16 @@ rows, T tokens, C width, H query heads, K key heads, D head size.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from didact.model.attention import Attend, attend_causally
-from didact.model.config import DecoderConfig
+from didact.model.config import Adapted, DecoderConfig, RopeScaling
 
 EMBEDDING_STD = 0.02
 """Spread of the initial embedding; small enough that a tied head starts near uniform predictions."""
@@ -81,11 +83,31 @@ def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
 
 def rotary_angles(config: DecoderConfig, positions: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and sine of each position's angles, (B, T, 1, D): the same for every head and layer."""
-    steps = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=positions.device)
-    frequency = 1.0 / (config.rope_theta ** (steps / config.head_dim))
+    frequency = plain_frequencies(config, positions.device)
+    if config.rope_scaling is not None:
+        frequency = stretched(frequency, config.rope_scaling)
     angle = positions[..., None].float() * frequency  # (B, T) -> (B, T, D / 2)
     angle = torch.cat((angle, angle), dim=-1)[:, :, None]  # -> (B, T, 1, D)
     return angle.cos(), angle.sin()
+
+
+def plain_frequencies(config: DecoderConfig, device: torch.device) -> Tensor:
+    """Angle per token of each pair of a head, without scaling; (D / 2,)."""
+    steps = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device=device)
+    return 1.0 / (config.rope_theta ** (steps / config.head_dim))
+
+
+def stretched(frequency: Tensor, scaling: RopeScaling) -> Tensor:
+    """Angles per token after Llama 3.1's scaling, in the order of operations its reference takes; (D / 2,)."""
+    wavelength = 2 * math.pi / frequency
+    longest = scaling.original_max_position_embeddings / scaling.low_freq_factor
+    shortest = scaling.original_max_position_embeddings / scaling.high_freq_factor
+    slow = torch.where(wavelength > longest, frequency / scaling.factor, frequency)
+    kept = (scaling.original_max_position_embeddings / wavelength - scaling.low_freq_factor) / (
+        scaling.high_freq_factor - scaling.low_freq_factor
+    )
+    between = ~(wavelength < shortest) * ~(wavelength > longest)
+    return torch.where(between, (1 - kept) * slow / scaling.factor + kept * slow, slow)
 
 
 class Attention(nn.Module):
@@ -163,6 +185,10 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
+        self.adapted: Adapted | None = None
+        """What `lora.adapt` put on it; None for a plain decoder."""
+        self.recompute = False
+        """Whether blocks are computed again in the backward pass; training sets it."""
         self.model = Stack(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
@@ -180,8 +206,10 @@ class Decoder(nn.Module):
         angles = rotary_angles(self.config, positions)
         x = self.model.embed_tokens(ids)  # (B, T) -> (B, T, C)
         last = len(self.model.layers) - 1
+        again = self.recompute and torch.is_grad_enabled()
         for layer, block in enumerate(self.model.layers):
-            x = block(x, angles, attend, only if layer == last else None)
+            given = (x, angles, attend, only if layer == last else None)
+            x = checkpoint(block, *given, use_reentrant=False) if again else block(*given)
         y: Tensor = self.model.norm(x)
         return y
 

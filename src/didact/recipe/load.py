@@ -101,7 +101,20 @@ class Recipe(Settings):
             self.pretrain or self.finetune or any(mix.unit != "records" for mix in self.mixes.values())
         ):
             raise ValueError("tokenizer is null, but training and mixes in tokens need one")
+        self._check_base()
         return self
+
+    def _check_base(self) -> None:
+        """A base model comes with its tokenizer, and instead of pre-training."""
+        base = self.finetune.base if self.finetune else None
+        if base is None:
+            return
+        if self.tokenizer is None or self.tokenizer.file is None:
+            raise ValueError(
+                f"finetune.base: set tokenizer.file to {base} too, so that ids mean what the model learned"
+            )
+        if self.pretrain is not None:
+            raise ValueError("finetune.base: the base takes the place of pre-training; remove section pretrain")
 
     def _references(self) -> list[tuple[str, str]]:
         found = [(f"filters[{i}].sources", name) for i, rule in enumerate(self.filters) for name in rule.sources or ()]

@@ -22,10 +22,12 @@ class TokenizerSettings(BaseModel):
         description="Tokens to learn, reserved ones and the 256 bytes included; rounded up to a multiple of 64. 8192 "
         "suits models below about 50M parameters: in a 5M model each further 1,000 tokens costs 5 % of the parameters.",
     )
-    template: Literal["didact", "chatml", "llama3"] = Field(
-        default="didact",
+    template: Literal["didact", "chatml", "llama3"] | None = Field(
+        default=None,
         description="How turns are marked. 'didact' spends two reserved tokens a turn and nothing else; 'chatml' and "
-        "'llama3' are for models that come from, or go to, families trained with those marks.",
+        "'llama3' are for models that come from, or go to, families trained with those marks. Default: that of `file`, "
+        "recognised by what it writes, and 'didact' for a tokenizer that is learned.",
+        examples=["chatml"],
     )
     sample_bytes: Bytes = Field(
         default=3_000_000,

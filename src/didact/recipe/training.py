@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -10,6 +11,7 @@ from didact.recipe.quantity import Count
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Schedule = Literal["wsd", "cosine"]
 
 
 class TrainingPart(BaseModel):
@@ -104,7 +106,8 @@ class TrainingSettings(TrainingPart):
     context: int | None = Field(
         None,
         ge=16,
-        description="Longest piece of text in this phase, in tokens; at most the model's, which is the default.",
+        description="Longest piece of text in this phase, in tokens; at most the model's, which is the default. "
+        "Default with `base`: at most batch_tokens.",
         examples=[512],
     )
     batch_tokens: Count = Field(
@@ -130,17 +133,33 @@ class TrainingSettings(TrainingPart):
         "so it does "
         "not depend on the width.",
     )
+    schedule: Schedule = Field(
+        "wsd",
+        description="wsd: the rate climbs, stays and falls linearly (warm-up, stable, decay); a run can be stopped or "
+        "extended while it stays. cosine: it falls along half a cosine right after the warm-up.",
+    )
     warmup: Share = Field(0.04, description="Share of the steps in which the rate climbs linearly from zero.")
     decay: Share = Field(
         0.5,
-        description="Share of the steps, at the end, in which the rate falls linearly to zero. Short runs gain "
-        "from a long "
-        "decay.",
+        description="With wsd, share of the steps, at the end, in which the rate falls linearly to zero. Short runs "
+        "gain from a long decay.",
     )
     weight_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.1, description="Decoupled decay per unit of learning rate, on matrices only: norms have no scale to shrink."
     )
     clip: Positive = Field(1.0, description="Largest global gradient norm; longer gradients are scaled down.")
+    average: Annotated[float, Field(ge=0.5, lt=1)] | None = Field(
+        None,
+        examples=[0.99],
+        description="Keep an exponential moving average of the weights with this decay, such as 0.99, validate it and "
+        "write it into the checkpoints. Costs one more copy of the weights. Default: none, since a rate that falls to "
+        "zero averages already.",
+    )
+    recompute: bool = Field(
+        False,
+        description="Compute each block again in the backward pass instead of keeping what is inside it: memory of one "
+        "block instead of all, for about a third more time and the same gradients.",
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw",
         description="adamw for all, or muon for the block matrices and adamw for the rest. Muon learns more "
@@ -164,6 +183,11 @@ class TrainingSettings(TrainingPart):
     )
     keep_last: int = Field(1, ge=1, le=1000, description="How many of the newest checkpoints to keep, beside the best.")
     log_every: int = Field(10, ge=1, description="Steps between lines of metrics.jsonl and progress reports.")
+    spike: Positive = Field(
+        6.0,
+        description="Log a step and its documents when its loss lies this many standard deviations above that of about "
+        "the last 50 steps; nothing else happens. 6 is silent in healthy runs.",
+    )
     non_finite_limit: int = Field(
         5,
         ge=1,
@@ -173,6 +197,10 @@ class TrainingSettings(TrainingPart):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> TrainingSettings:
+        if self.schedule == "cosine":
+            if "decay" in self.model_fields_set:
+                raise ValueError("decay belongs to the schedule wsd; cosine falls from the warm-up to the end")
+            return self
         if self.warmup + self.decay > 1:
             raise ValueError(
                 f"warmup {self.warmup} and decay {self.decay} are shares of the same steps; together they must "
@@ -185,11 +213,49 @@ class PretrainSettings(TrainingSettings):
     """Pre-training: loss on every token of the `pretrain` mix; documents longer than the context are split."""
 
 
+Matrix = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class LoraSettings(TrainingPart):
+    """Low-rank adapters: the base's weights stay as they are, and two thin matrices beside each target are trained."""
+
+    rank: int = Field(
+        16, ge=1, le=1024, description="Inner size of each adapter; 16 holds what small instruction sets teach."
+    )
+    alpha: Positive = Field(
+        32.0, description="Adapters count alpha / rank times; twice the rank keeps rates alike over ranks."
+    )
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Share of an adapter's inputs left out in training, to slow overfitting of few records."
+    )
+    targets: tuple[Matrix, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        min_length=1,
+        description="Matrices of each block that get an adapter. Default: all, since attention alone learns less.",
+    )
+
+
 class FinetuneSettings(TrainingSettings):
     """Fine-tuning: loss on the assistant's tokens of the `finetune` mix, from the best pre-trained checkpoint."""
 
+    base: Path | None = Field(
+        None,
+        description="A Llama- or Qwen3-type model folder of others (config.json, safetensors, tokenizer.json) or a "
+        "checkpoint to start from, relative to the recipe. `tokenizer.file` has to name the same folder. Default: the "
+        "best pre-trained checkpoint of this run.",
+        examples=["models/Qwen3-0.6B"],
+    )
     learning_rate: Positive | None = Field(
-        None, description="Peak rate of AdamW. Default: half of pre-training's.", examples=[0.0005]
+        None,
+        description="Peak rate of AdamW. Default: half of pre-training's, and 0.00002 with `base`, since a model that "
+        "saw much more text is to be moved gently; ten times that with `lora`.",
+        examples=[0.0005],
+    )
+    lora: LoraSettings | None = Field(
+        None,
+        description="Train low-rank adapters instead of the weights: less memory for gradients and optimiser state, "
+        "and checkpoints of a few per cent of the model. `{}` takes the defaults. Default: none, all weights learn.",
+        examples=[{"rank": 16}],
     )
     muon_learning_rate: Positive = Field(
         0.01, description="Peak rate of Muon when optimizer is muon; half of pre-training's."

@@ -20,6 +20,7 @@ from didact.durable import write_atomic
 from didact.errors import CallError, DataError, InputMissing
 from didact.recipe.tokenizing import TokenizerSettings
 from didact.render.byte_pairs import BytePairs, Encoded, is_supported
+from didact.render.chat_template import recognised
 from didact.render.pretokens import pre_tokenizer
 from didact.render.template import Template, template
 
@@ -36,7 +37,9 @@ class Tokenizer:
 
     def __init__(self, tokenizer_json: str, template: Template) -> None:
         """Wrap the content of a tokenizer.json that holds all reserved tokens of the template."""
-        description = orjson.loads(tokenizer_json)
+        description: dict[str, Any] = orjson.loads(tokenizer_json)
+        self.description = description
+        """The content of its tokenizer.json."""
         self.template = template
         self._whole = tokenizers.Tokenizer.from_str(tokenizer_json)
         self._literal = tokenizers.Tokenizer.from_str(orjson.dumps(_without_added_tokens(description)).decode())
@@ -149,16 +152,15 @@ class Tokenizer:
     def load(cls, path: Path, template: Template | None = None) -> Tokenizer:
         """Read a folder that `save` wrote, or any tokenizer.json together with the template to use on it.
 
-        A template.json beside the file wins. Reserved tokens that the file lacks are appended. Raises InputMissing, and
-        CallError when the file is not a tokenizer or no template is known.
+        A template.json beside the file wins; without one, and without a given template, the folder's own chat template
+        is recognised where it is a built-in one. Reserved tokens that the file lacks are appended. Raises InputMissing,
+        and CallError when the file is not a tokenizer or no template is known.
         """
         file = path / "tokenizer.json" if path.is_dir() else path
         if not file.is_file():
             raise InputMissing(file, "tokenizer file", "expected a tokenizer.json or a folder with one")
         stored = file.with_name("template.json")
-        chosen = _read_template(stored) if stored.is_file() else template
-        if chosen is None:
-            raise CallError(f"{file}: no template.json beside it; name the template to use, for example 'chatml'")
+        chosen = _read_template(stored) if stored.is_file() else template or recognised(file.parent)
         try:
             whole = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exception for every broken file
@@ -173,9 +175,9 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
     Reserved tokens have the first ids, then the 256 bytes, then merges in the order learned, then unused rows up to a
     multiple of 64. Little text gives a vocabulary smaller than asked for. With `settings.file` that file is loaded.
     """
-    chosen = template(settings.template)
     if settings.file is not None:
-        return Tokenizer.load(settings.file, chosen)
+        return Tokenizer.load(settings.file, template(settings.template) if settings.template else None)
+    chosen = template(settings.template or "didact")
     learner = tokenizers.Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizer()
     learner.decoder = decoders.ByteLevel()
