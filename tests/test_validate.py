@@ -18,9 +18,11 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_tokenizer import small_tokenizer
 
 from didact.errors import CallError
 from didact.records.findings import CODES
+from didact.render.renderer import render_dialogue
 from didact.validate import Report, check, validate
 from didact.validate.repeats import Repeats
 
@@ -137,6 +139,25 @@ def test_a_file_that_changes_its_format_is_told(tmp_path: Path) -> None:
     assert mixed.line == 101 and "'sharegpt'" in mixed.message
     # With the wrong format named there is no mixture: all of the file is in another one.
     assert "JS006" not in validate(tmp_path / "mixed.jsonl", "gsm8k").findings
+
+
+def test_what_training_would_not_learn_from_is_told(tmp_path: Path) -> None:
+    """With a tokenizer, records without a trained token and those beyond the context are told."""
+    tokenizer = small_tokenizer()
+    tokenizer.save(tmp_path / "tokenizer")
+    silent = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "No.", "weight": 0}]
+    spoken = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes. " * 30}]
+    path = write_lines(tmp_path / "a.jsonl", {"messages": spoken}, {"messages": silent})
+    length = len(render_dialogue(spoken, tokenizer).ids)
+    for context, codes in ((length - 1, {"RE003": 1}), (length - 2, {"RE003": 1, "RE007": 1})):
+        for workers in (1, 2):
+            report = validate(path, tokenizer=tmp_path / "tokenizer", context=context, workers=workers)
+            told = {code: count for code, count in report.findings.items() if code.startswith("RE")}
+            assert told == codes and report.files[0].valid == 2
+    assert [found.line for found in report.located if found.code == "RE003"] == [2]
+    assert not any(code.startswith("RE") for code in validate(path).findings)
+    with pytest.raises(CallError, match="name the tokenizer"):
+        validate(path, context=8)
 
 
 def test_rows_that_fit_no_format_are_no_mixture(tmp_path: Path) -> None:

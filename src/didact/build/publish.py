@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def publish(
             for name in sorted(recipe.sources)
         },
         accounting=made.fates.accounts,
-        findings=made.curated.findings,
+        findings=_findings(made, recipe),
         cleaned=made.curated.cleaned,
         splits=made.held.entries,
         leak_check=made.held.leak_check,
@@ -85,6 +86,23 @@ def publish(
     manifest.checksum = checksum(manifest.model_dump(by_alias=True))
     write_json(folder / MANIFEST, manifest.model_dump(by_alias=True))
     return _placed(store, folder, recipe.name, version)
+
+
+_DUPLICATES = {"duplicate.exact": "DU001", "duplicate.near": "DU002"}
+"""Codes of the reasons for which rows are dropped beside others."""
+
+
+def _findings(made: Made, recipe: Recipe) -> dict[str, dict[str, int]]:
+    """Warnings about kept rows and files, duplicates, and sources without a licence, by source and code."""
+    found = {name: Counter(codes) for name, codes in made.curated.findings.items()}
+    for account in made.fates.accounts:
+        for reason, code in _DUPLICATES.items():
+            if count := account.dropped.get(reason, 0):
+                found.setdefault(account.source, Counter())[code] += count
+    for name, source in recipe.sources.items():
+        if source.license is None:
+            found.setdefault(name, Counter())["PV001"] += 1
+    return {name: dict(sorted(codes.items())) for name, codes in sorted(found.items())}
 
 
 def _placed(store: Store, folder: Path, name: str, version: str) -> Version:

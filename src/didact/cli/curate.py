@@ -52,6 +52,14 @@ from didact.cli.options import (
     help="Write a report: FILE.json, FILE.sarif or FILE.html; repeatable.",
 )
 @click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path),
+    help="tokenizer.json, or the folder or checkpoint it is in: render the records too (codes RE...).",
+)
+@click.option(
+    "--context", type=click.IntRange(1), help="With --tokenizer: report records longer than so many tokens (RE007)."
+)
+@click.option(
     "--fix",
     "out",
     type=click.Path(path_type=Path),
@@ -72,6 +80,8 @@ def validate(
     strict: bool,
     max_findings: int,
     reports: tuple[Path, ...],
+    tokenizer: Path | None,
+    context: int | None,
     out: Path | None,
     workers: int | None,
     as_json: bool,
@@ -102,7 +112,7 @@ def validate(
         from didact.repair.files import repair
 
         repaired = repair(paths, out, **settings).told()
-    report = check(paths, max_findings=max_findings, workers=workers, **settings)
+    report = check(paths, max_findings=max_findings, tokenizer=tokenizer, context=context, workers=workers, **settings)
     for path in reports:
         write_report(path, report)
     if as_json:

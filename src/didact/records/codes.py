@@ -601,13 +601,63 @@ _SETS = (
         "build keeps one of them (`dedup.exact`).",
         '{"instruction": "Sort: 2 1", "output": "1 2"}\n{"instruction": "Sort: 2 1", "output": "1 2"}',
         level="set",
+    ),
+    Code(
+        "DU002",
+        "warning",
+        "near duplicate",
+        "A record is nearly the same as another in every view that the recipe compares, and was dropped. `didact "
+        "explain` names the one that was kept; thresholds stand under `dedup.minhash`.",
+        '{"instruction": "Name three rivers of Europe.", "output": "Rhine, Danube, Po."}\n'
+        '{"instruction": "Name three rivers of Europe!", "output": "Rhine, Danube, Po."}',
+        level="set",
+        commands=("build",),
+    ),
+    Code(
+        "PV001",
+        "warning",
+        "no licence",
+        "Nobody stated a licence for the source, so the data set card lists it as unknown. Set `license` of the source "
+        "to an SPDX expression.",
+        "alpaca: {path: data/alpaca.json}",
+        level="set",
+        commands=("build",),
+    ),
+)
+
+_RENDERED = (
+    Code(
+        "RE001",
+        "warning",
+        "not rendered",
+        "With `--tokenizer`: its template cannot render the record, such as a role it has no marks for. Use another "
+        "template, or correct the row.",
+        '{"messages": [{"role": "tool", "content": "4"}]} with a template that knows no tools',
+        commands=("validate",),
+    ),
+    Code(
+        "RE003",
+        "warning",
+        "nothing to learn",
+        "With `--tokenizer`: rendered, no token of the record carries loss, as all the assistant's turns have weight "
+        "0. Training leaves the record out.",
+        '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello.", "weight": 0}]}',
+        commands=("validate",),
+    ),
+    Code(
+        "RE007",
+        "warning",
+        "longer than the context",
+        "With `--tokenizer`: rendered, the record has more tokens than `--context`. Fine-tuning drops such "
+        "records or cuts them, as `finetune.over_long` says.",
+        "a conversation of 300 tokens with --context 256",
         commands=("validate",),
     ),
 )
 
 CODES: dict[str, Code] = {
     entry.code: entry
-    for group in (_FILES, _FIELDS, _CONVERSATIONS, _CONTENTS, _KINDS, _TOOLS, _UNICODE, _SETS)
+    for group in (_FILES, _FIELDS, _CONVERSATIONS, _CONTENTS, _KINDS, _TOOLS, _UNICODE, _RENDERED, _SETS)
     for entry in group
 }
 """The catalogue by code."""

@@ -48,7 +48,9 @@ _AREAS = {
     "MM": "Media",
     "TO": "Tools",
     "UN": "Unicode",
+    "RE": "Rendering",
     "DU": "Duplicates",
+    "PV": "Provenance",
 }
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -21,6 +21,9 @@ from didact.sources.excerpts import with_excerpts
 from didact.sources.read import BlockRead, Rejected, read_block
 from didact.sources.rows import Row, rows
 from didact.validate.repeats import SEEN, Rows
+
+if TYPE_CHECKING:
+    from didact.validate.rendering import Rendering
 
 CONTENT, AUTHOR_ID = 0, 1
 """What a hash in `BlockVerdict.seen` is of: a record's content, or the author's id within one file."""
@@ -48,6 +51,8 @@ class BlockTask:
     """Located findings to keep of each code."""
     unfit: str = ""
     """Why no row of the file can be read, when its format cannot be told."""
+    rendering: Rendering | None = None
+    """How records are rendered, to tell what would come of them in training; None: they are not."""
 
 
 @dataclass(slots=True)
@@ -68,6 +73,10 @@ class BlockVerdict:
 def judge(task: BlockTask) -> BlockVerdict:
     """Read and check the rows of a block."""
     read = _unfit(task) if task.unfit else read_block(task.block, task.file, task.source)
+    if task.rendering is not None:
+        from didact.validate.rendering import render_findings  # loads kernels, which most validations do without
+
+        read.findings += render_findings(read, task.rendering)
     found = list(first_few(read.findings, task.most))
     return BlockVerdict(
         len(read.records),

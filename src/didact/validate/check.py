@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from didact.engine.local import LocalEngine, fitting_workers, without_cycle_collector
 from didact.errors import CallError
@@ -28,6 +28,9 @@ from didact.validate.blocks import CONTENT, BlockTask, BlockVerdict, judge
 from didact.validate.repeats import Repeats, Rows, counts, first_of_each, in_order
 from didact.validate.verdicts import FileVerdict, Report
 
+if TYPE_CHECKING:
+    from didact.validate.rendering import Rendering
+
 _BLOCK_BYTES = 2 << 20
 
 
@@ -42,6 +45,8 @@ def validate(
     names: Sequence[str] = (),
     max_findings: int = 2,
     name: str = ROWS,
+    tokenizer: str | Path | None = None,
+    context: int | None = None,
     workers: int | None = 1,
     tell: Listener | None = None,
 ) -> Report:
@@ -50,6 +55,8 @@ def validate(
     given, query, name: as for `read`.
     columns, limit, where, names: as for a recipe's source; rows that they leave out are not counted.
     max_findings: located findings kept per file and code; all are counted.
+    tokenizer: a tokenizer.json, or the folder or checkpoint it is in; then records are rendered too, and those without
+    a trained token are told (RE003), and those longer than `context` tokens (RE007).
     workers: processes that check, which never changes the report: this one alone by default; None: one per core, but
     this one alone for small inputs. More need a script whose main module is guarded, as `multiprocessing` says.
     Raises InputMissing for a path that is not there, CallError when the format of the only file cannot be told or is
@@ -60,11 +67,30 @@ def validate(
     with Spool() as spool:
         source = given_source(as_paths(given, spool, name), format=format, query=query, **settings)
         planned = _readable(plan_files("validate", source, Path.cwd(), spool), source)
-        return _checked(planned, source, max_findings, workers, listener)
+        rendering = _rendering(tokenizer, context)
+        return _checked(planned, source, max_findings, rendering, workers, listener)
+
+
+def _rendering(tokenizer: str | Path | None, context: int | None) -> Rendering | None:
+    """How records are rendered. Raises CallError for a context without a tokenizer, or what is none."""
+    if tokenizer is None:
+        if context is not None:
+            raise CallError("'context' counts tokens; name the tokenizer that makes them with 'tokenizer'")
+        return None
+    from didact.render.tokenizer import Tokenizer  # as in `judge`
+    from didact.validate.rendering import Rendering
+
+    Tokenizer.load(Path(tokenizer))
+    return Rendering(str(tokenizer), context)
 
 
 def _checked(
-    planned: list[Planned], source: Source, max_findings: int, workers: int | None, listener: Listener
+    planned: list[Planned],
+    source: Source,
+    max_findings: int,
+    rendering: Rendering | None,
+    workers: int | None,
+    listener: Listener,
 ) -> Report:
     """The report on files that are planned."""
     listener.stage("validate")
@@ -75,7 +101,7 @@ def _checked(
         LocalEngine(workers if workers is not None else fitting_workers(total)) as engine,
         Repeats() as repeats,
     ):
-        for task, verdict in engine.map(judge, _tasks(planned, source, tally, max_findings)):
+        for task, verdict in engine.map(judge, _tasks(planned, source, tally, max_findings, rendering)):
             tally.add(task, verdict)
             repeats.add(verdict.seen)
             listener.advance(tally.rows, None, f"rows, {tally.stored / 1e6:,.0f} of {total / 1e6:,.0f} MB")
@@ -98,14 +124,16 @@ def _root(files: Sequence[SourceFile]) -> str:
     return os.path.relpath(files[0].path.parents[parts - 1])
 
 
-def _tasks(planned: Sequence[Planned], source: Source, tally: _Tally, most: int) -> Iterator[BlockTask]:
+def _tasks(
+    planned: Sequence[Planned], source: Source, tally: _Tally, most: int, rendering: Rendering | None
+) -> Iterator[BlockTask]:
     """The blocks of all files; what no worker needs to look at goes straight to the tally."""
     unfit = {one.file.relative: one.unfit for one in planned}
     numbers = {one.file.relative: number for number, one in enumerate(planned)}
     for order, (file, found) in enumerate(source_blocks([one.file for one in planned], source, _BLOCK_BYTES)):
         number = numbers[file.relative]
         if isinstance(found, Block):
-            yield BlockTask(found, file, source, number, order, most, unfit[file.relative])
+            yield BlockTask(found, file, source, number, order, most, unfit[file.relative], rendering)
         else:
             tally.add_loose(number, order, found)
 
