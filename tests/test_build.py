@@ -28,6 +28,7 @@ from tiny_recipe import (
 from didact.build.pipeline import build
 from didact.durable import sha256_file
 from didact.errors import ImpossibleMix, InputMissing, TooManyRejected
+from didact.records.findings import CODES
 from didact.store.version import Version
 
 
@@ -434,3 +435,19 @@ def test_builds_of_one_plan_wait_for_each_other(tmp_path: Path) -> None:
     found = {process.communicate()[0].strip() for process in running}
     assert [process.returncode for process in running] == [0, 0, 0] and len(found) == 1
     assert Version.open(found.pop()).verify() == []
+
+
+def test_what_only_a_build_can_see_has_codes_too(version: Version) -> None:
+    """Dropped duplicates, sources without a licence and leaks are counted by code beside the warnings about rows."""
+    dropped: dict[str, int] = {}
+    for account in version.manifest.accounting:
+        for reason, count in account.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+    counted = {code: sum(codes.get(code, 0) for codes in version.manifest.findings.values()) for code in CODES}
+    assert counted["DU001"] == dropped.get("duplicate.exact", 0) > 0
+    assert counted["DU002"] == dropped.get("duplicate.near", 0)
+    licenses = version.manifest.licenses
+    assert counted["PV001"] == len(licenses.get("unknown", []))
+    check = version.manifest.leak_check
+    assert check is not None
+    assert counted["LK001"] == check.same_prompt + check.near_prompt

@@ -88,12 +88,15 @@ def publish(
     return _placed(store, folder, recipe.name, version)
 
 
+HELD_OUT = "(held out)"
+"""What findings name in a source's place when they are about the held-out rows of all sources."""
+
 _DUPLICATES = {"duplicate.exact": "DU001", "duplicate.near": "DU002"}
 """Codes of the reasons for which rows are dropped beside others."""
 
 
 def _findings(made: Made, recipe: Recipe) -> dict[str, dict[str, int]]:
-    """Warnings about kept rows and files, duplicates, and sources without a licence, by source and code."""
+    """Warnings about kept rows and files, duplicates, leaks, and sources without a licence, by source and code."""
     found = {name: Counter(codes) for name, codes in made.curated.findings.items()}
     for account in made.fates.accounts:
         for reason, code in _DUPLICATES.items():
@@ -102,6 +105,9 @@ def _findings(made: Made, recipe: Recipe) -> dict[str, dict[str, int]]:
     for name, source in recipe.sources.items():
         if source.license is None:
             found.setdefault(name, Counter())["PV001"] += 1
+    leak_check = made.held.leak_check
+    if leak_check is not None and (leaked := leak_check.same_prompt + leak_check.near_prompt):
+        found[HELD_OUT] = Counter(LK001=leaked)
     return {name: dict(sorted(codes.items())) for name, codes in sorted(found.items())}
 
 

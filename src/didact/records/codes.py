@@ -614,6 +614,16 @@ _SETS = (
         commands=("build",),
     ),
     Code(
+        "LK001",
+        "warning",
+        "held-out row resembles training",
+        "A held-out record has the prompt of a training record, or one much like it, so its score says less than it "
+        "seems. Splits never part such rows; this is the check afterwards. The manifest's `leak_check` has the counts.",
+        '{"instruction": "Name a river.", "output": "Rhine."} in training, and with "Po." held out',
+        level="set",
+        commands=("build",),
+    ),
+    Code(
         "PV001",
         "warning",
         "no licence",

@@ -50,6 +50,7 @@ _AREAS = {
     "UN": "Unicode",
     "RE": "Rendering",
     "DU": "Duplicates",
+    "LK": "Leaks",
     "PV": "Provenance",
 }
 
