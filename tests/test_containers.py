@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.sources.containers import container_of, decode, unread_kind
+from didact.sources.containers import container_of, decode, is_binary
 
 LONG = '{"a": [' + "1," * 60_000 + "1]}"
 
@@ -81,16 +81,28 @@ def test_broken_text_is_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "kind"),
+    ("name", "start", "container"),
     [
-        (b"WARC/1.0\r\n", "a web archive"),
-        (b"<!DOCTYPE html><p>", "a web page"),
-        (b"<!-- x -->\n<html>", "a web page"),
-        (b"a\0b", "binary data"),
-        (b"Once", None),
+        ("x", b"WARC/1.0\r\n", "warc"),
+        ("x", b"<!DOCTYPE html><p>", "html"),
+        ("x.txt", b"<!-- x -->\n<html>", "html"),
+        ("x", b"\xef\xbb\xbf<?xml version='1.0'?>\n<!DOCTYPE html>", "html"),
+        ("x.html", b"<p>no html tag", "html"),
+        ("x.html", "<p>".encode("utf-16"), "html"),
+        ("x.html", b"Just text", "text"),
+        ("x.json", b"<html>Not found</html>", "jsonl"),
+        ("x.csv.gz", b"<html>Not found</html>", "csv"),
+        ("x", b"<p>a page has html or a doctype", "text"),
     ],
 )
-def test_what_would_be_mistaken_for_text_is_named(tmp_path: Path, start: bytes, kind: str | None) -> None:
-    """Web pages, archives and binary data are told from plain text."""
-    (tmp_path / "x").write_bytes(start)
-    assert unread_kind(tmp_path / "x") == kind
+def test_web_pages_and_archives_are_told_from_text(tmp_path: Path, name: str, start: bytes, container: str) -> None:
+    """Pages and archives are found by content; a page under the name of JSON or CSV is a failed download."""
+    (tmp_path / name).write_bytes(start)
+    assert container_of(tmp_path / name) == container
+
+
+def test_binary_data_is_told_from_text(tmp_path: Path) -> None:
+    """A NUL byte at the start of a file says that it is no text."""
+    (tmp_path / "x").write_bytes(b"a\0b")
+    (tmp_path / "y").write_bytes(b"Once")
+    assert [is_binary(tmp_path / name) for name in "xy"] == [True, False]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +79,9 @@ def test_deep_values_are_edited_without_exhausting_the_stack() -> None:
         deep = [deep]
     text = json.dumps({"a": 1.50, "deep": deep})
     assert json.loads(edited(text.encode(), {"a": 2, "deep": deep})) == {"a": 2, "deep": deep}
+
+
+def test_numbers_that_were_not_changed_keep_their_digits() -> None:
+    """An integer of more than 64 bits, which is read as a float, is not spelled as one when its row is edited."""
+    row = b'{"id": 340282366920938463463374607431768211456, "t": "a", "deep": [1.50, -0]}'
+    assert edited(row, {**orjson.loads(row), "t": "b"}) == row.replace(b'"a"', b'"b"')

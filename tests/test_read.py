@@ -11,16 +11,18 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from didact.canonical import content_hash
 from didact.durable import sha256_file
 from didact.errors import CallError, DataError, InputMissing, UnknownName
+from didact.formats.registry import adapters, get
 from didact.recipe.sources import Source
 from didact.records import Chat, Record, Task
 from didact.records.findings import CODES, Finding
+from didact.records.table import to_table
 from didact.sources.blocks import Block
 from didact.sources.read import BlockRead, plan_source, read, read_block, source_blocks
 
@@ -217,7 +219,7 @@ def test_folder_may_mix_formats_and_hold_empty_files(tmp_path: Path) -> None:
             "holds|rows in 'Instances'; this file is jsonl",
         ),
         ("x.txt", "Once upon a time.", {"format": "alpaca"}, "needs rows with fields; this file is plain text"),
-        ("x.html", "<html>", {}, "looks like a web page"),
+        ("x.bin", "a\0b", {}, "looks like binary data"),
         ("x.jsonl", '{"a": 1}', {"format": "gsm8k", "columns": {"prompt": "a"}}, "has no column 'prompt'"),
     ],
 )
@@ -280,3 +282,53 @@ def test_api_reads_records_and_hides_nothing(tmp_path: Path) -> None:
         list(read(tmp_path / "x.jsonl", "alpacca"))
     with pytest.raises(CallError, match="limit"):
         list(read(tmp_path / "x.jsonl", limit=0))
+
+
+HOSTILE_KEYS = sorted(
+    {key for adapter in adapters().values() for key in (*adapter.columns.values(), *json.loads(adapter.example))}
+    | {"role", "content", "from", "value", "type", "tool_calls", "function", "name", "arguments", "label", "history"}
+)
+DEEP_TEXT = st.integers(1, 1000).map(lambda depth: '[{"a":' * depth + "1" + "}]" * depth)
+HOSTILE = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.just(1.5) | st.text(max_size=3) | DEEP_TEXT
+    | st.sampled_from(["user", "assistant", "text", "tool_call", "[", "[1]", '[{"role": "user", "content": null}]']),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(HOSTILE_KEYS), inner, max_size=4),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(name for name, adapter in adapters().items() if adapter.list_key is None))
+@settings(max_examples=60)
+@given(values=st.lists(HOSTILE, min_size=1, max_size=4), data=st.data())
+def test_no_row_stops_a_file(
+    tmp_path_factory: pytest.TempPathFactory, name: str, values: list[Any], data: st.DataObject
+) -> None:
+    """Whatever JSON stands under the keys of a format, each row is a record that can be written, or rejected."""
+    keys = sorted({*json.loads(get(name).example), *get(name).columns.values()})
+    rows = [data.draw(st.fixed_dictionaries(dict.fromkeys(keys, HOSTILE), optional={})) for _ in values] + values
+    path = tmp_path_factory.mktemp("hostile") / "x.jsonl"
+    path.write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    blocks, _ = read_all(Source(path=path.name, format=name), path.parent)
+    for block in blocks:
+        assert block.rows == len(block.records) + len(block.rejected)
+        to_table(block.records, block.places)
+
+
+def test_json_inside_text_that_nests_too_deep_is_a_finding(tmp_path: Path) -> None:
+    """Tools, calls and extra keys that hide their depth in a text are told like rows that show it."""
+    deep: Any = "x"
+    for _ in range(400):
+        deep = {"a": deep}
+    said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    call = {"role": "function_call", "content": json.dumps({"name": "f", "arguments": deep})}
+    rows = [
+        {"messages": said, "tools": json.dumps([deep])},
+        {"messages": [said[0], call]},
+        {"messages": json.dumps([said[0], {**said[1], "x": deep}])},
+    ]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (block,), _ = read_all(Source(path="x.jsonl", format="openai"), tmp_path)
+    # What a call's text holds may stay a text; then nothing of it is nested.
+    assert {0, 2} <= {one.finding.index for one in block.rejected} and block.rows == 3
+    to_table(block.records, block.places)
+    assert all(len(one.finding.pointer) < 200 for one in block.rejected)

@@ -150,7 +150,7 @@ def test_one_file_in_no_known_format_does_not_stop_the_others(tmp_path: Path) ->
     odd = write_lines(tmp_path / "odd.jsonl", {"x": 1}, {"x": 2})
     good = write_lines(tmp_path / "good.jsonl", alpaca())
     page = tmp_path / "page.txt"
-    page.write_text("<!doctype html><p>Hello.\n\n<p>Bye.")
+    page.write_bytes(b"\x7fELF\0\0 and so on\n\nmore")
     report = validate([odd, good, page])
     assert [(file.path, file.format, file.valid, file.rejected) for file in report.files] == [
         ("good.jsonl", "alpaca", 1, 0),
@@ -159,7 +159,7 @@ def test_one_file_in_no_known_format_does_not_stop_the_others(tmp_path: Path) ->
     ]
     assert report.findings == {"SC006": 3} and not report.clean()
     messages = [found.message for found in report.located]
-    assert messages[0].startswith("no format fits; the first row has 'x'") and "looks like a web page" in messages[2]
+    assert messages[0].startswith("no format fits; the first row has 'x'") and "looks like binary data" in messages[2]
     with pytest.raises(CallError, match=r"'odd\.jsonl': no format fits"):
         validate(odd)
     with pytest.raises(CallError, match=r"'page\.txt': format 'alpaca' needs rows with fields"):

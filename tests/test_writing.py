@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from writable_rows import CASES, rows_of
 
 from didact.errors import NoPlace
-from didact.formats.fields import pointer
 from didact.formats.json_edit import same_json
 from didact.formats.registry import adapters, get
-from didact.formats.writing import losses, same_content, write_row
+from didact.formats.writing import losses, row_pointer, same_content, write_row
 from didact.records import Chat, Message, Record, Task, TextPart
 
 WRITABLE = sorted(name for name, adapter in adapters().items() if adapter.write is not None and name in CASES)
@@ -52,7 +51,8 @@ def test_an_edited_text_reads_back(name: str, data: st.DataObject) -> None:
         return  # told, not lost: such as a right answer that is no longer among its choices
     assert same_content(get(name).read(written, header).record, edited)
     assert same_json(row, before)
-    assert _changed_leaves(before, written) <= 2  # a text that joins two fields may move into one of them
+    # A text that joins two fields may move into one of them; a prompt may stand in its row three times.
+    assert _changed_leaves(before, written) <= 3
 
 
 @pytest.mark.parametrize("name", WRITABLE)
@@ -69,7 +69,7 @@ def test_a_row_made_from_the_record_alone_reads_as_it(name: str, data: st.DataOb
     told = {loss.pointer for loss in losses(get(name), record, written, header, header)}
     assert record.origin is not None and again.origin is not None
     for key, value in record.origin.extra.items():
-        assert again.origin.extra.get(key, ...) == value or f"/origin/extra{pointer(key)}" in told
+        assert again.origin.extra.get(key, ...) == value or row_pointer(key) in told
     assert not told or any("/" in key for key in record.origin.extra)
 
 

@@ -16,6 +16,7 @@ _PLACES = {
     "Recipe": "didact.recipe.load",
     "Version": "didact.store.version",
     "build": "didact.build.pipeline",
+    "convert": "didact.convert.pipeline",
     "load_recipe": "didact.recipe.load",
     "read": "didact.sources.read",
     "run": "didact.run",
@@ -23,10 +24,22 @@ _PLACES = {
     "validate": "didact.validate",
 }
 
-__all__ = ["Recipe", "Version", "__version__", "build", "load_recipe", "read", "run", "shingle_hash", "validate"]
+__all__ = [
+    "Recipe",
+    "Version",
+    "__version__",
+    "build",
+    "convert",
+    "load_recipe",
+    "read",
+    "run",
+    "shingle_hash",
+    "validate",
+]
 
 if TYPE_CHECKING:
     from didact.build.pipeline import build
+    from didact.convert.pipeline import convert
     from didact.recipe.load import Recipe, load_recipe
     from didact.run import run
     from didact.sources.read import read
@@ -48,8 +61,8 @@ def __dir__() -> list[str]:
 class _Interface(ModuleType):
     """The package as a module whose public names stay what they are.
 
-    `build`, `run` and `validate` name functions here and modules below; importing such a module would put it in the
-    function's place.
+    `build`, `convert`, `run` and `validate` name functions here and modules below; importing such a module would put
+    it in the function's place.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:

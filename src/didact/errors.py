@@ -9,6 +9,7 @@ DidactError
 │   ├── EmptySplit          a requested split would hold no record
 │   ├── ImpossibleMix       the sources cannot supply the shares and budget asked for
 │   ├── NoPlace             a format has no place for what a record holds
+│   ├── WouldLose           a conversion would lose something, and nobody allowed it
 │   └── TooManyRejected     more rows were rejected than --max-rejected allows
 ├── StoreError              exit 1: what is on disk is incomplete, damaged or cannot be written
 │   ├── CorruptVersion      a version whose files do not match its manifest
@@ -26,6 +27,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 
 class DidactError(Exception):
@@ -81,6 +83,14 @@ class NoPlace(DataError):
         super().__init__(f"'{pointer}': {message}" if pointer else message)
         self.message = message
         self.pointer = pointer
+
+
+class WouldLose(DataError):
+    """A conversion would lose something; `report` tells what, of how many records, and where first."""
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class TooManyRejected(DataError):

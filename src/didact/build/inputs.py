@@ -17,6 +17,7 @@ from didact.plugins import Plugin, plugin_at
 from didact.recipe.load import Recipe
 from didact.sources.blocks import SourceFile
 from didact.sources.read import plan_source
+from didact.sources.spool import Spool
 
 ALGORITHMS = {
     "read": 1,
@@ -62,16 +63,18 @@ class Inputs:
         return sorted({file.format for file in self.files[source]})
 
 
-def resolve_inputs(recipe: Recipe, base: Path) -> Inputs:
-    """Find and hash every input file, sources by name and files by path.
+def resolve_inputs(recipe: Recipe, base: Path, spool: Spool | None = None) -> Inputs:
+    """Find and hash every input file, sources by name and files by path; the rows of queries are put into `spool`.
 
     The recipe's plug-ins are run first. Raises InputMissing for a path that is not there, CallError for a file whose
     format cannot be told or a plug-in that cannot be run.
     """
     for path in recipe.plugins:
         register_plugin(plugin_at(base / path))
-    files = {name: plan_source(name, recipe.sources[name], base) for name in sorted(recipe.sources)}
-    digests = {name: [[file.relative, file.format, file.sha256] for file in own] for name, own in files.items()}
+    files = {name: plan_source(name, recipe.sources[name], base, spool) for name in sorted(recipe.sources)}
+    digests = {
+        name: [[file.relative, file.format, file.split, file.sha256] for file in own] for name, own in files.items()
+    }
     plugins = _plugins_used(recipe, files)
     used = [plugin.sha256 for plugin in plugins]
     plan = content_hash([digests, data_sections(recipe), ALGORITHMS, tables(), _own_file(recipe, base), used])

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 from didact.build.assemble import KIND_CODES, marks_of
@@ -142,11 +143,11 @@ def _tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, F
         measured = tuple(dict.fromkeys((*SIGNALS, *signals_of(bounds))))
         plugins = tuple(plugin for signal in measured if (plugin := lookup(signal).plugin) is not None)
         settings = [
-            source.model_dump(mode="json", exclude={"path", "format"}),
+            source.model_dump(mode="json", exclude={"path", "query", "format"}),
             recipe.clean.model_dump(mode="json"),
             _signed(recipe.dedup.minhash),
             [[signal, _content_of(lookup(signal).plugin)] for signal in measured],
-            [[file.relative, file.format, file.container, _content_of(file.plugin)] for file in files],
+            [[file.relative, file.format, file.container, file.split, _content_of(file.plugin)] for file in files],
             ALGORITHMS,
             tables(),
         ]
@@ -228,7 +229,7 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
         "records": table,
         "side": _side(table, keys, task),
         "rejected": _rejected(task.chunk.source, reads),
-        "findings": _warnings(task.chunk.source, reads),
+        "findings": _warnings(task.chunk.source, reads, _masked(changes)),
         "cleaned": changes,
     }
     sizes = {
@@ -360,10 +361,18 @@ def _rejected(source: str, reads: Sequence[BlockRead]) -> pa.Table:
     )
 
 
-def _warnings(source: str, reads: Sequence[BlockRead]) -> pa.Table:
-    """Warnings about single rows."""
+def _masked(changes: pa.Table) -> set[tuple[str, int]]:
+    """Path and index of the rows in which cleaning replaced personal data: the text before is kept nowhere."""
+    replaced = changes.filter(pc.is_null(changes["before"]))
+    return set(zip(replaced["path"].to_pylist(), replaced["index"].to_pylist(), strict=True))
+
+
+def _warnings(source: str, reads: Sequence[BlockRead], masked: set[tuple[str, int]]) -> pa.Table:
+    """Warnings about single rows. Messages quote the text as ingested, so those of masked rows are left out."""
     found = [one for read in reads for one in read.findings if one.severity == "warning" and CODES[one.code].row]
     names = FINDINGS.names[1:]
-    return pa.Table.from_pylist(
-        [{"source": source} | {name: getattr(one, name) for name in names} for one in found], schema=FINDINGS
-    )
+    rows = [{"source": source} | {name: getattr(one, name) for name in names} for one in found]
+    for row in rows:
+        if (row["path"], row["index"]) in masked:
+            row["message"] = CODES[row["code"]].title
+    return pa.Table.from_pylist(rows, schema=FINDINGS)

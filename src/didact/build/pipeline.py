@@ -32,6 +32,7 @@ from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Mix, Purpose
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
+from didact.sources.spool import Spool
 from didact.store.layout import CHUNKS, Store
 from didact.store.manifest import Account
 from didact.store.version import Version
@@ -77,7 +78,20 @@ def build(
     place = Store(Path(store) if store is not None else base / loaded.store)
     listener = tell if tell is not None else Silent()
     listener.stage("inputs")
-    inputs = resolve_inputs(loaded, base)
+    with Spool(place.spools) as spool:
+        inputs = resolve_inputs(loaded, base, spool)
+        return _build(loaded, base, inputs, place, workers, max_rejected, listener)
+
+
+def _build(
+    loaded: Recipe,
+    base: Path,
+    inputs: Inputs,
+    place: Store,
+    workers: int | None,
+    max_rejected: int | None,
+    listener: Listener,
+) -> Version:
     # Two builds of one plan would write, and give away, the same folder.
     own, other = place.build(inputs.plan) / "lock", "waiting for another build of the same plan"
     with place.in_use(lambda: listener.note("waiting for gc")), locked(own, lambda: listener.note(other)):

@@ -80,16 +80,16 @@ def validate(
 
     With --fix the verdict is on PATHS as they are; OUT is a file for one file, a folder for several.
     """
-    from didact.repair.files import repair
     from didact.report.progress import Narrator
-    from didact.report.validation_files import require_writable, write_report
-    from didact.report.verdicts import print_verdicts
-    from didact.sources.files import list_files
     from didact.validate import validate as check
 
-    inputs = [path for path, _ in list_files(paths, Path.cwd())]
-    for path in reports:
-        require_writable(path, inputs)
+    if reports:
+        from didact.report.validation_files import require_writable, write_report
+        from didact.sources.files import list_files
+
+        inputs = [path for path, _ in list_files(paths, Path.cwd())]
+        for path in reports:
+            require_writable(path, inputs)
     settings: dict[str, Any] = {
         "format": format_name,
         "columns": columns,
@@ -98,16 +98,21 @@ def validate(
         "where": {key: _value(text) for key, text in where.items()},
         "tell": Narrator(),
     }
-    repaired = None if out is None else repair(paths, out, **settings)
+    if out is not None:
+        from didact.repair.files import repair
+
+        repaired = repair(paths, out, **settings).told()
     report = check(paths, max_findings=max_findings, workers=workers, **settings)
     for path in reports:
         write_report(path, report)
     if as_json:
         print_json(report.as_json())
     else:
+        from didact.report.verdicts import print_verdicts
+
         print_verdicts(report, examples=max_findings)
-    if repaired is not None:
-        click.echo(repaired.told(), err=as_json)
+    if out is not None:
+        click.echo(repaired, err=as_json)
     ctx.exit(0 if report.clean(strict) else 1)
 
 
@@ -120,6 +125,75 @@ def _value(text: str) -> Any:
     except orjson.JSONDecodeError:
         return text
     return text if isinstance(value, str | list | dict) else value
+
+
+@click.command(epilog="Example: didact convert alpaca.json chats.jsonl --to openai")
+@click.argument("given", metavar="IN")
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--to", required=True, metavar="FORMAT", help="Format to write; `didact formats` lists them.")
+@click.option("--from", "format_name", default="auto", show_default=True, metavar="FORMAT", help="Format to read.")
+@pairs_option("--columns", metavar="NAME=KEY", help="Which key of a row holds what, as in prompt=query; repeatable.")
+@names_option
+@click.option(
+    "--unit",
+    type=click.Choice(["paragraphs", "file", "line"]),
+    default="paragraphs",
+    show_default=True,
+    help="What one record of plain text is.",
+)
+@click.option("--allow-loss", is_flag=True, help="Write although something is lost.")
+@click.option("--losses", type=click.Path(path_type=Path, dir_okay=False), help="Also write the report to this file.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT when it is there.")
+@json_option
+@click.pass_context
+def convert(
+    ctx: click.Context,
+    given: str,
+    out: Path,
+    to: str,
+    format_name: str,
+    columns: dict[str, str],
+    names: list[str],
+    unit: Any,
+    allow_loss: bool,
+    losses: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write the records of IN (file, folder or glob) to OUT in another format.
+
+    Exit 1 with nothing written when something would be lost; a file written in its own format stays as it is.
+    """
+    from didact.convert.pipeline import convert as make
+    from didact.durable import write_json
+    from didact.errors import WouldLose
+    from didact.report.losses import print_conversion
+    from didact.report.progress import Narrator
+
+    tell, refusal = Narrator(), None
+    how: dict[str, Any] = {
+        "format": format_name,
+        "columns": columns,
+        "names": names,
+        "unit": unit,
+        "overwrite": overwrite,
+    }
+    try:
+        report = make(given, out, to=to, allow_loss=allow_loss, tell=tell, **how)
+    except WouldLose as error:
+        report, refusal = error.report, error
+    tell.finish()
+    if losses is not None:
+        write_json(losses, report.as_json())
+    if as_json:
+        print_json(report.as_json())
+    else:
+        print_conversion(report, refused=refusal is not None)
+    for code, count in sorted(report.copied.items()):
+        click.echo(f"didact: {count:,} rows with {code} could not be read and were copied as they are", err=True)
+    if refusal is not None:
+        click.echo(f"didact: error: {refusal}", err=True)
+    ctx.exit(0 if refusal is None else refusal.exit_code)
 
 
 @click.command(epilog="Example: didact build recipe.yaml --workers 2")
@@ -178,4 +252,4 @@ def tokenize(version: str, tokenizer: Path | None, store: Path | None, workers: 
         click.echo(str(folder))
 
 
-COMMANDS = (validate, build, tokenize)
+COMMANDS = (validate, convert, build, tokenize)

@@ -8,7 +8,7 @@ from didact.errors import NoPlace, RowError
 from didact.formats.draft import Draft
 from didact.formats.fields import Fields, has_text, kind_of, pointer
 from didact.formats.messages import said
-from didact.formats.recast import defined, only_output, words
+from didact.formats.recast import defined, only_output, turns_told, words
 from didact.formats.registry import Adapter, Reading
 from didact.records import Chat, Header, Message, Record, Task
 
@@ -110,7 +110,7 @@ def _pairs(chat: Record) -> list[tuple[str, str]]:
     spoken = messages[1:] if messages and messages[0].role == "system" else messages
     roles = [message.role for message in spoken]
     if not roles or roles != ["user", "assistant"] * (len(roles) // 2):
-        raise NoPlace(f"a conversation of {', '.join(roles)} where questions and answers alternate", "/messages")
+        raise NoPlace(f"{turns_told(roles)} where questions and answers alternate", "/messages")
     texts = [words(message) for message in spoken]
     return list(zip(texts[::2], texts[1::2], strict=True))
 

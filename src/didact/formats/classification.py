@@ -11,7 +11,7 @@ from didact.formats.recast import only_output
 from didact.formats.registry import Adapter, Reading
 from didact.records import Header, Task
 
-_TEXTS = ("text", "sentence", "review", "content", "comment", "document")
+_TEXTS = ("text", "sentence", "review", "content")
 _LABELS = ("label", "labels", "class", "sentiment", "label_text", "category")
 _OTHERS = frozenset(
     ("instruction", "prompt", "question", "messages", "conversations", "chosen", "completion", "choices")

@@ -7,7 +7,7 @@ from typing import Any
 
 from didact.errors import CallError
 from didact.formats.fields import shown_keys
-from didact.formats.pointers import lifted
+from didact.formats.pointers import lifted, put_back
 from didact.formats.registry import Adapter, adapters, get
 from didact.plugins import Plugin
 
@@ -33,6 +33,25 @@ def renamed(row: Any, columns: Mapping[str, str], adapter: Adapter) -> Any:
     row, found = lifted(row, deep)
     taken = {*own.values(), *found}
     return {own.get(key, f"{key}#2" if key in taken else key): value for key, value in row.items()} | found
+
+
+def restored(row: Any, given: Any, columns: Mapping[str, str], adapter: Adapter) -> Any:
+    """The opposite of `renamed`: a changed row under the keys of the row it was `given` as."""
+    if not columns or not isinstance(row, dict):
+        return row
+    own = {adapter.columns[generic]: key for generic, key in columns.items()}
+    deep = {name: key for name, key in own.items() if key not in given and "/" in key and name in row}
+    _, deep_found = lifted(given, deep)
+    theirs = {name: key for name, key in own.items() if key in given}
+    aside = theirs.keys() | deep_found.keys()
+    new = {
+        theirs.get(key, key[:-2] if key.endswith("#2") and key[:-2] in aside else key): value
+        for key, value in row.items()
+        if key not in deep_found
+    }
+    for name in deep_found:
+        new = put_back(new, deep[name], row[name])
+    return new
 
 
 def require_columns(adapter: Adapter, columns: Mapping[str, str], where: str) -> None:

@@ -41,7 +41,10 @@ class Fields:
 
     def first_of(self, keys: Sequence[str]) -> str:
         """The first of several names that the row has; when it has none, the first, to be reported as missing."""
-        return next((key for key in keys if key in self.row), keys[0])
+        for key in keys:
+            if key in self.row:
+                return key
+        return keys[0]
 
     def text(self, key: str) -> str:
         """A required text. `null` is read as empty and remembered. Raises RowError SC001 or SC002."""
@@ -127,8 +130,8 @@ class Fields:
             extra = self._extra
         else:
             extra = {key: value for key, value in row.items() if key not in self._taken} | self._extra
-        if not (extra or self._spelt):
-            return Origin.made(format=format_name, absent=self._absent, null=self._null)
+        if not (extra or self._spelt or self._absent or self._null):
+            return Origin(format=format_name)
         key = next((spelling for name in AUTHOR_KEYS if (spelling := _identifier(extra.get(name)))), None)
         if key is not None and extra.get("id") == key:
             del extra["id"]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from json.decoder import JSONDecoder, scanstring  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
+import orjson
+
 _SPACE = re.compile(r"[ \t\r\n]*")
 _WHOLE = JSONDecoder(strict=False)
 _DEEPEST = 200
@@ -104,8 +106,13 @@ def _change(edits: _Edits, node: _Node, value: Any) -> None:
         _change_object(edits, node, node.members, value)
     elif node.items is not None and isinstance(value, list):
         _change_array(edits, node, node.items, value)
-    elif node.members is not None or node.items is not None or not same_json(node.value, value):
+    elif node.members is not None or node.items is not None or not _says(edits.text, node, value):
         edits.replace(node.start, node.end, spelled(value))
+
+
+def _says(text: str, node: _Node, value: Any) -> bool:
+    """Whether a scalar is the value; rows are read by a library that takes integers of more than 64 bits for floats."""
+    return same_json(node.value, value) or same_json(orjson.loads(text[node.start : node.end]), value)
 
 
 def _change_object(edits: _Edits, node: _Node, members: list[tuple[str, int, _Node]], value: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from copy import deepcopy
+from typing import Any, cast
 
 
 def value_at(row: Any, key: str) -> Any:
@@ -32,6 +33,17 @@ def lifted(row: dict[str, Any], paths: Mapping[str, str]) -> tuple[dict[str, Any
         except LookupError:
             continue
     return row, found
+
+
+def put_back(row: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """The opposite of `lifted`: a copy of a row with a value at a path that leads somewhere."""
+    *above, last = _steps(path)
+    copied: Any = deepcopy(row)
+    inner = copied
+    for step in above:
+        inner = inner[int(step) if isinstance(inner, list) else step]
+    inner[int(last) if isinstance(inner, list) else last] = value
+    return cast(dict[str, Any], copied)
 
 
 def _steps(path: str) -> list[str]:

@@ -8,7 +8,7 @@ from didact.errors import NoPlace
 from didact.formats.draft import ABSENT, Draft
 from didact.formats.fields import Fields, has_text
 from didact.formats.messages import is_judged, said
-from didact.formats.recast import defined, only_output, words
+from didact.formats.recast import defined, only_output, turns_told, words
 from didact.formats.registry import Adapter, Reading
 from didact.formats.split_turns import change_split, is_turns, new_split, read_split
 from didact.records import Chat, Header, Message, Record, Task, TextPart
@@ -89,7 +89,7 @@ def _said(record: Record, role: str, header: Header | None) -> str:
     messages = record.messages if isinstance(record, Chat) else []
     roles = [message.role for message in messages]
     if roles[-2:] != ["user", "assistant"] or roles[:-2] not in ([], ["system"]):
-        raise NoPlace(f"a conversation of {', '.join(roles)} where prompt and completion belong", "/messages")
+        raise NoPlace(f"{turns_told(roles)} where prompt and completion belong", "/messages")
     return next((words(message) for message in messages if message.role == role), "")
 
 

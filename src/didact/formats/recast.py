@@ -5,7 +5,7 @@ Nothing here decides whether something is lost; `losses` finds that out by going
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from didact.errors import NoPlace
 from didact.records import (
@@ -33,7 +33,9 @@ def recast(record: Record, kind: str, header: Header | None = None) -> Record:
     change = _CHANGES.get((record.kind, kind))
     if change is None:
         raise NoPlace(f"a {record.kind} record cannot be written as {kind}")
-    return change(record, header).model_copy(update={name: getattr(record, name) for name in _SHARED})
+    made = change(record, header)
+    made.assign(**{name: getattr(record, name) for name in _SHARED})
+    return made
 
 
 def _as_chat(record: Record, header: Header | None) -> Chat:
@@ -43,10 +45,9 @@ def _as_chat(record: Record, header: Header | None) -> Chat:
         raise NoPlace(f"this {record.kind} record is no dialogue")
     if isinstance(record, Preference):
         return Chat(messages=[*record.prompt, *record.candidates[0].messages], tools=record.tools)
-    roles = {"user": "user", "assistant": "assistant"}
     return Chat(
         messages=[
-            Message.model_validate({"role": roles[turn["role"]], "parts": [{"type": "text", "text": turn["content"]}]})
+            Message(role="assistant" if turn["role"] == "assistant" else "user", parts=[TextPart(text=turn["content"])])
             for turn in turns
         ]
     )
@@ -57,8 +58,18 @@ def _single_turn(record: Record) -> tuple[str, str]:
     messages = record.messages if isinstance(record, Chat) else []
     roles = [message.role for message in messages]
     if roles != ["user", "assistant"]:
-        raise NoPlace(f"a conversation of {', '.join(roles)} where one question and one answer belong", "/messages")
+        raise NoPlace(f"{turns_told(roles)} where one question and one answer belong", "/messages")
     return words(messages[0]), words(messages[1])
+
+
+def turns_told(roles: Sequence[str]) -> str:
+    """What keeps a conversation from being questions and answers, in the same words for all alike."""
+    others = sorted(set(roles) - {"user", "assistant"})
+    if others:
+        return f"a conversation with messages of role {', '.join(others)}"
+    if list(roles) == ["user", "assistant"] * (len(roles) // 2):
+        return "a conversation of several turns"
+    return f"a conversation that ends with the {roles[-1] if roles else 'system prompt'}, or does not alternate,"
 
 
 def words(message: Message) -> str:

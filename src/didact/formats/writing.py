@@ -6,6 +6,7 @@ Loss is never declared by hand: the new row is read again, recast to the record'
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from didact.formats.draft import Draft
 from didact.formats.fields import AUTHOR_KEYS, pointer
 from didact.formats.recast import recast
 from didact.formats.registry import Adapter
-from didact.records import Header, Record
+from didact.records import Header, Record, Task
 
 _ABOUT = {"id", "source", "origin", "header", "license", "group", "final_answer"}
 """Fields that say nothing of their own: derived from the content, or about where the record came from."""
@@ -25,6 +26,11 @@ _MISSING = object()
 
 _CARRIED = ("license", "language", "split", "task", "tags")
 """Common fields that a row of another format keeps under their own names."""
+
+
+_ONCE = "said once for the whole file; rows of this format have no place for it"
+_JOINED = "is joined with other text and cannot be told apart again"
+_IN_A_LIST = re.compile(r"/\d+(/|$)")
 
 
 class Loss(NamedTuple):
@@ -44,7 +50,7 @@ def write_row(adapter: Adapter, record: Record, header: Header | None = None, ro
     if adapter.write is None:
         raise CallError(f"format '{adapter.name}' can be read, but not written")
     if row is None:
-        return _new_row(adapter, record, header)
+        return _new_row(adapter, record, header)[0]
     was = adapter.read(row, header).record
     if same_content(record, was):
         return row
@@ -54,22 +60,31 @@ def write_row(adapter: Adapter, record: Record, header: Header | None = None, ro
     return draft.row
 
 
-def _new_row(adapter: Adapter, record: Record, header: Header | None) -> Any:
+def _new_row(adapter: Adapter, record: Record, header: Header | None) -> tuple[Any, Record | None]:
+    """A new row, and what it reads as where that is known."""
     assert adapter.write is not None
     own = record if record.kind in adapter.kinds else recast(record, adapter.kinds[0], header)
     draft = Draft(own, header, {}, None)
     adapter.write(draft)
     origin = record.origin
     if not isinstance(draft.row, dict):
-        return draft.row
+        return draft.row, None
     if origin is not None and origin.format == adapter.name:
-        return _as_spelt(adapter, draft.row, record)
-    back = adapter.read(draft.row, header).record
+        return _as_spelt(adapter, draft.row, record), None
+    back = _read_back(adapter, draft.row, header)
     carried = {name: getattr(record, name) for name in _CARRIED if getattr(record, name) != getattr(back, name)}
     stated = {key: value for key, value in carried.items() if value not in (None, [])}
-    for key, value in (_unknown(record, draft.row) | stated).items():
-        draft.row.setdefault(key, value)
-    return draft.row
+    if not (more := _unknown(record, draft.row) | stated):
+        return draft.row, back
+    return draft.row | {key: value for key, value in more.items() if key not in draft.row}, None
+
+
+def _read_back(adapter: Adapter, row: Any, header: Header | None) -> Record:
+    """A new row as a record. Raises NoPlace when it is none, such as a question without its answer."""
+    try:
+        return adapter.read(row, header).record
+    except (RowError, ValidationError) as error:
+        raise NoPlace(f"the new row cannot be read again: {str(error).partition(chr(10))[0]}") from error
 
 
 def _unknown(record: Record, row: dict[str, Any]) -> dict[str, Any]:
@@ -157,24 +172,60 @@ def _content(record: Record) -> dict[str, Any]:
     return record.model_dump(exclude=_ABOUT)
 
 
-def losses(adapter: Adapter, record: Record, row: Any, header: Header | None, written: Header | None) -> list[Loss]:
+def losses(
+    adapter: Adapter,
+    record: Record,
+    row: Any,
+    header: Header | None,
+    written: Header | None,
+    back: Record | None = None,
+) -> list[Loss]:
     """What of the record a row of the format does not hold, by going there and back.
 
-    `header` belongs to the record, `written` to the file the row stands in.
+    `header` belongs to the record, `written` to the file the row stands in; `back` is what the row reads as there, for
+    callers that know it.
     """
     try:
-        back = adapter.read(row, written).record
-    except (RowError, ValidationError) as error:
-        return [Loss("", f"the row cannot be read again: {str(error).partition(chr(10))[0]}")]
-    try:
+        back = back if back is not None else _read_back(adapter, row, written)
         same_kind = recast(back, record.kind, written)
     except NoPlace as error:
         return [Loss("", str(error))]
-    mine = record.model_dump(exclude=_ABOUT - {"license"} | {"kind"}, exclude_defaults=True)
-    theirs = same_kind.model_dump(exclude=_ABOUT - {"license"})
     kept = back.origin.extra if back.origin else {}
-    found = [Loss(place, why) for place, why in _differences(mine, theirs, "") if not _carried(place, mine, kept)]
-    return [*found, *_header_losses(header, written, theirs, kept), *_origin_losses(record, back)]
+    found = [] if _equal(record, same_kind) else _content_losses(record, same_kind, header, written, kept)
+    return [*found, *_header_losses(header, written, same_kind, kept), *_origin_losses(record, back)]
+
+
+def _equal(one: Record, other: Record) -> bool:
+    """Whether two records of a kind have the same in every field that says something of its own."""
+    return all(
+        value == getattr(other, name) for name, value in one.__dict__.items() if name not in _ABOUT or name == "license"
+    )
+
+
+def _content_losses(
+    record: Record, back: Record, header: Header | None, written: Header | None, kept: dict[str, Any]
+) -> list[Loss]:
+    """What a record holds that the record of the same kind that its row reads as does not, or holds otherwise."""
+    mine = record.model_dump(exclude=_ABOUT - {"license"} | {"kind"}, exclude_defaults=True)
+    theirs = back.model_dump(exclude=_ABOUT - {"license"})
+    if written is not None and mine.get("definition") in written.definition and not theirs.get("definition"):
+        theirs["definition"] = mine["definition"]
+    found = [
+        Loss(place, _explained(mine_there, why, theirs))
+        for place, why, mine_there in _differences(mine, theirs, "")
+        if not _carried(place, mine, kept)
+    ]
+    told = {loss.pointer for loss in found}
+    return found + [loss for loss in _added(record, back, header) if loss.pointer not in told]
+
+
+def _added(record: Record, back: Record, header: Header | None) -> Iterator[Loss]:
+    """Texts that the row reads with where the record has none: they come from another of its fields."""
+    mine = {text.text for text in record.texts()}
+    said = header.definition if header is not None else ()
+    for text in back.texts():
+        if text.text and text.text not in mine and not any(text.text in one or one in text.text for one in said):
+            yield Loss(f"/{text.field}", "reads as something else")
 
 
 def _carried(place: str, mine: dict[str, Any], kept: dict[str, Any]) -> bool:
@@ -182,8 +233,26 @@ def _carried(place: str, mine: dict[str, Any], kept: dict[str, Any]) -> bool:
     return name in _CARRIED and kept.get(name) == mine[name]
 
 
-def _differences(mine: Any, theirs: Any, where: str) -> Iterator[tuple[str, str]]:
-    """Pointers at which the one has something that the other has not."""
+def _explained(value: Any, why: str, theirs: dict[str, Any]) -> str:
+    """Why a value is lost; a text that went into another field is told apart from one that went nowhere."""
+    if not isinstance(value, str) or not value:
+        return why
+    texts = list(_all_texts(theirs))
+    if value in texts:
+        return "reads as another field"
+    return _JOINED if any(f"{value}\n" in f"{text}\n" for text in texts) else why
+
+
+def _all_texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _all_texts(inner)
+
+
+def _differences(mine: Any, theirs: Any, where: str) -> Iterator[tuple[str, str, Any]]:
+    """Pointers at which the one has something that the other has not, why, and what it is."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key, value in mine.items():
             yield from _differences(value, theirs.get(key), where + pointer(key))
@@ -192,27 +261,35 @@ def _differences(mine: Any, theirs: Any, where: str) -> Iterator[tuple[str, str]
             if i < len(theirs):
                 yield from _differences(value, theirs[i], f"{where}/{i}")
             else:
-                yield f"{where}/{i}", "has no place"
+                yield f"{where}/{i}", "has no place", value
     elif mine != theirs:
-        yield where, "has no place" if theirs in (None, "", []) else "reads as something else"
+        yield where, "has no place" if theirs in (None, "", []) else "reads as something else", mine
 
 
-def _header_losses(
-    header: Header | None, written: Header | None, theirs: dict[str, Any], kept: dict[str, Any]
-) -> Iterator[Loss]:
+def _header_losses(header: Header | None, written: Header | None, back: Record, kept: dict[str, Any]) -> Iterator[Loss]:
     """What the record's file says once and the row's file does not."""
     if header is None or (written is not None and written.id == header.id):
         return
     held = written.model_dump(exclude_defaults=True) if written else {}
     for name, value in header.model_dump(exclude_defaults=True, exclude={"id"}).items():
-        if name == "definition" and len(value) == 1 and value[0] in (theirs.get("definition") or ""):
+        if name == "definition" and len(value) == 1 and value[0] in (getattr(back, "definition", None) or ""):
             continue
-        if name in ("task", "canary") and kept.get(name) == value:
+        if name in ("task", "canary") and value in (kept.get(name), getattr(back, name, None)):
             continue
         if name == "categories" and value == kept.get("tags"):
             continue
-        if held.get(name) != value:
-            yield Loss(f"/header/{name}", "said once for the whole file, which this format cannot")
+        if name == "extra":
+            lost = [key for key, inner in value.items() if held.get("extra", {}).get(key, ...) != inner]
+            yield from (Loss(pointer(key), _ONCE) for key in lost)
+        elif held.get(name) != value:
+            yield Loss(f"/header/{name}", _ONCE)
+
+
+def row_pointer(key: str) -> str:
+    """The JSON pointer of a key in a record's `origin`, which holds names of keys and, for what lies inside lists,
+    pointers without their first slash.
+    """
+    return f"/{key}" if _IN_A_LIST.search(key) else pointer(key)
 
 
 def _origin_losses(record: Record, back: Record) -> Iterator[Loss]:
@@ -222,4 +299,32 @@ def _origin_losses(record: Record, back: Record) -> Iterator[Loss]:
     kept = back.origin.extra if back.origin else {}
     for key, value in record.origin.extra.items():
         if kept.get(key, _MISSING) != value and getattr(back, key, _MISSING) != value:
-            yield Loss(f"/origin/extra{pointer(key)}", "the format uses this key for something else, or cannot hold it")
+            yield Loss(
+                row_pointer(key),
+                "the format uses this key for something else, or cannot hold it",
+            )
+
+
+def convert_record(
+    adapter: Adapter,
+    record: Record,
+    header: Header | None,
+    target: Header | None,
+    written: Header | None,
+    row: Any = None,
+) -> tuple[Any, list[Loss]]:
+    """A record as a new row of a format, and what the row does not hold.
+
+    `header` belongs to the record; `target` is what its new file is to say once, `written` that as it is read back.
+    `row` is the author's row, when it is of this format.
+    Raises NoPlace when the format has nothing like the record.
+    """
+    own = record
+    if target is not None and isinstance(record, Task) and record.definition in target.definition:
+        own = record.model_copy(update={"definition": None})
+    if row is not None:
+        new, back = write_row(adapter, own, target, row), None
+    else:
+        new, back = _new_row(adapter, own, target)
+    known = back if adapter.header is None else None  # else it was read beside another header
+    return new, losses(adapter, record, new, header, written, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
@@ -17,13 +18,26 @@ COLUMNS = (
 """What a column can mean whatever the format calls it; each adapter says which of them it has, and under which key."""
 
 
+_DATABASE = re.compile(r"(?:sqlite|postgres(?:ql)?|mysql|mariadb|oracle|mssql|duckdb)(?:\+\w+)?://", re.IGNORECASE)
+"""URLs that can be nothing but a database's."""
+
+
 class Source(Settings):
     """A named input: where it is, how to read it, under which licence."""
 
     path: str | list[str] = Field(
         description="File, folder or glob, or a list of them, relative to the recipe. "
-        "A folder means all its files, except hidden ones.",
+        "A folder means all its files, except hidden ones; one written by `save_to_disk` is read as its data set. "
+        "`hf://owner/name?config=..&split=..&revision=..` is a data set of the Hugging Face hub. "
+        "With `query`, the URL of a database.",
         examples=["data/alpaca_data.json.gz"],
+    )
+    query: str | None = Field(
+        None,
+        min_length=1,
+        description="SQL query whose rows are read from the database at `path`, an SQLAlchemy URL. Rows come in the "
+        "order of its ORDER BY, which should name a unique key; without one they are sorted by their content.",
+        examples=["SELECT instruction, output FROM answers ORDER BY id"],
     )
     format: str = Field(
         "auto",
@@ -95,6 +109,16 @@ class Source(Settings):
     def _names_a_path(self) -> Self:
         if not self.path or (isinstance(self.path, list) and not all(self.path)):
             raise ValueError("path is empty; name a file, a folder or a glob")
+        return self
+
+    @model_validator(mode="after")
+    def _queries_a_database(self) -> Self:
+        paths = self.paths()
+        is_url = len(paths) == 1 and re.match(r"(?!hf:)[a-z][a-z0-9_+]*://", paths[0], re.IGNORECASE) is not None
+        if self.query is not None and not is_url:
+            raise ValueError("query needs the URL of one database as its path, such as sqlite:///answers.db")
+        if self.query is None and any(_DATABASE.match(path) for path in paths):
+            raise ValueError("path is a database; say with 'query' which rows to read")
         return self
 
     @field_validator("columns")

@@ -79,7 +79,7 @@ class Strict(BaseModel):
 
     @classmethod
     def made(cls, **values: Any) -> Self:
-        """The model of values that were checked already, field by field, by who made them; four times as fast.
+        """The model of values that were checked already, field by field, by who made them; half the time.
 
         Equal to the validated one when every required field is given and every value is what validation would give.
         """
@@ -88,7 +88,7 @@ class Strict(BaseModel):
         for name, make in fresh:
             if name not in values:
                 content[name] = make()
-        model = cls.__new__(cls)
+        model = object.__new__(cls)
         put = object.__setattr__
         put(model, "__dict__", content)
         put(model, "__pydantic_fields_set__", set(values))
@@ -144,6 +144,11 @@ class Origin(Strict):
         default_factory=list,
         description="Fields that were `null` in the row; the record holds an empty text there.",
         examples=[["input"]],
+    )
+    row: str | None = Field(
+        None,
+        description="The author's row as JSON text, when the reader was asked to keep it; never in a version.",
+        examples=['{"instruction": "Sort.", "output": "1 2 3"}'],
     )
 
 

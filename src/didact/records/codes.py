@@ -70,6 +70,32 @@ _FILES = (
         "a .gz file cut off by a broken download",
     ),
     Code(
+        "WB001",
+        "error",
+        "no main text",
+        "The web page, or the record of a web archive, holds no text beside navigation, or cannot be taken apart "
+        "safely: elements nested hundreds deep, a tag of a thousand attributes. There is nothing to learn from it, and "
+        "an empty record would stand for a page that nobody read.",
+        "<html><body><script>go()</script></body></html>",
+    ),
+    Code(
+        "WB002",
+        "warning",
+        "records without text",
+        "Records of a web archive are pictures, other files, or answers with an HTTP status other than success. They "
+        "are no rows; how many there are of each kind is told once for the file.",
+        "WARC-Type: response with HTTP/1.1 404 Not Found",
+        level="file",
+    ),
+    Code(
+        "WB003",
+        "error",
+        "broken archive record",
+        "A record of a web archive breaks off, is longer or shorter than its header states, or its content cannot be "
+        "decoded. It is lost; reading goes on where the next record begins.",
+        "Content-Length: 5000 with 1200 bytes before the next WARC/1.0",
+    ),
+    Code(
         "JS001",
         "error",
         "not valid JSON",
@@ -115,6 +141,7 @@ _FILES = (
         '{"instruction": "Sort: 2 1", "output": "1 2"}\n'
         '{"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}]}',
         level="file",
+        commands=("validate",),
     ),
     Code(
         "JS007",
@@ -191,6 +218,7 @@ _FIELDS = (
         '{"id": "7", "instruction": "Sort: 2 1", "output": "1 2"}\n'
         '{"id": "7", "instruction": "Sort: 4 3", "output": "3 4"}',
         level="set",
+        commands=("validate",),
     ),
 )
 

@@ -90,13 +90,14 @@ def repair(
     One file becomes the file `out`, several become files of the same relative paths in the folder `out`, whole or not
     at all. Rows that are rejected are copied as they are unless a fix makes them valid. A file whose compression is
     damaged is copied as it is, since what cannot be read cannot be copied otherwise.
-    Raises CallError when `out` or its log is there already, for Parquet and Arrow files, and as `validate` does.
+    Raises CallError when `out` or its log is there already, for files that are no texts of rows, and as
+    `validate` does.
     """
     source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names))
     files = plan_source("fix", source, Path.cwd())
     done = Repaired(out, require_free(out))
     for file in files:
-        if file.container in ("parquet", "arrow"):
+        if file.container in ("parquet", "arrow", "html", "warc"):
             raise CallError(f"{file.relative}: {file.container} files are not repaired; make JSON lines of them")
     work = _Work(done, source, fixes, tell if tell is not None else Silent())
     work.tell.stage("fix")

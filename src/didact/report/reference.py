@@ -36,6 +36,7 @@ _BOUNDS = {
 }
 _AREAS = {
     "IO": "Files",
+    "WB": "Web pages and archives",
     "JS": "JSON",
     "CS": "CSV and TSV",
     "SC": "Fields of a row",
@@ -185,10 +186,17 @@ def formats_page() -> str:
         "refuses to guess when two fit alike. Each is read from JSON lines, a JSON array, CSV, TSV, Parquet or Arrow, "
         "plain or compressed, unless it says that a file is one object or plain text.",
     ]
+    lines += ["", "| format | written | kinds | rows |", "|---|---|---|---|", *map(_format_row, adapters().values())]
     for adapter in adapters().values():
         lines += ["", f"## {adapter.name}", "", f"{adapter.description[:1].upper()}{adapter.description[1:]}."]
         lines += [*_shape(adapter), "", "```json", adapter.example, "```", "", *_as_read(adapter), *_variants(adapter)]
     return "\n".join([*lines, ""])
+
+
+def _format_row(adapter: Adapter) -> str:
+    """A format in the overview; all formats are read."""
+    cells = [f"`{adapter.name}`", "yes" if adapter.write is not None else "no", ", ".join(adapter.kinds)]
+    return f"| {' | '.join(_cell(cell) for cell in [*cells, adapter.description])} |"
 
 
 def _shape(adapter: Adapter) -> list[str]:

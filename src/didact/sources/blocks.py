@@ -48,6 +48,8 @@ class SourceFile:
     """Of the columns of a CSV or TSV file that does not begin with them."""
     plugin: Plugin | None = None
     """The user's file that holds the adapter of `format`, when one does."""
+    split: str | None = None
+    """The split that its name or folder says it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,12 @@ def _batches(mapped: pa.NativeFile) -> Iterator[pa.RecordBatch]:
 
 def columnar_rows(block: Block) -> Iterator[dict[str, Any]]:
     """The rows of a block, in order. Raises pyarrow.ArrowException or OSError when the file cannot be decoded."""
+    for batch in columnar_batches(block):
+        yield from as_json(batch)
+
+
+def columnar_batches(block: Block) -> Iterator[pa.RecordBatch]:
+    """The rows of a block as record batches, in order. Raises as `columnar_rows` does."""
     if not len(block):
         return
     first, last = int(block.starts[0]), int(block.starts[-1]) + 1
@@ -81,8 +88,7 @@ def columnar_rows(block: Block) -> Iterator[dict[str, Any]]:
         if before >= last:
             return
         if before + batch.num_rows > first:
-            part = batch.slice(max(0, first - before), min(batch.num_rows, last - before) - max(0, first - before))
-            yield from _as_json(part)
+            yield batch.slice(max(0, first - before), min(batch.num_rows, last - before) - max(0, first - before))
         before += batch.num_rows
 
 
@@ -99,10 +105,61 @@ def _arrow_batch(block: Block) -> Iterator[pa.RecordBatch]:
                 return
 
 
-def _as_json(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """Rows as JSON has them: times and decimals by their spelling, bytes in base 64, not-a-number as null."""
+def as_json(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Rows as JSON has them: times and decimals by their spelling, bytes in base 64, not-a-number as null.
+
+    Arrow gives every object of a list the keys of all of them, so a null inside an object most often stands for a key
+    that its author did not write; such keys are left out. Null cells stay null. Values that Arrow carries as JSON text
+    are what the text spells.
+    """
     convert = _identity if all(_is_plain(kind) for kind in batch.schema.types) else _through_json
-    yield from map(convert, batch.to_pylist())
+    written = {field.name: restore for field in batch.schema if (restore := _restorer(field.type)) is not None}
+    for row in map(convert, batch.to_pylist()):
+        for name, restore in written.items():
+            row[name] = restore(row[name])
+        yield row
+
+
+def with_absent_keys(value: Any) -> Any:
+    """A value without the keys whose value is null, in all objects inside it."""
+    if isinstance(value, dict):
+        return {key: with_absent_keys(inner) for key, inner in value.items() if inner is not None}
+    return [with_absent_keys(item) for item in value] if isinstance(value, list) else value
+
+
+def _restorer(kind: pa.DataType) -> Callable[[Any], Any] | None:
+    """What makes the author's value of Arrow's; None when they are the same."""
+    types = pa.types
+    if _is_json(kind):
+        return _parsed
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        inner = _restorer(kind.value_type)
+        return None if inner is None else partial(_each, inner)
+    if types.is_struct(kind):
+        return partial(_present, {field.name: _restorer(field.type) for field in kind})
+    return None
+
+
+def _each(restore: Callable[[Any], Any], items: list[Any] | None) -> list[Any] | None:
+    return None if items is None else [restore(item) for item in items]
+
+
+def _present(restorers: dict[str, Callable[[Any], Any] | None], value: dict[str, Any] | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    present = ((key, restorers[key], inner) for key, inner in value.items() if inner is not None)
+    return {key: inner if restore is None else restore(inner) for key, restore, inner in present}
+
+
+def _is_json(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json"
+
+
+def _parsed(text: Any) -> Any:
+    try:
+        return orjson.loads(text) if isinstance(text, str) else text
+    except orjson.JSONDecodeError:
+        return text
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -120,6 +177,7 @@ def _is_plain(kind: pa.DataType) -> bool:
         or types.is_boolean(kind)
         or types.is_integer(kind)
         or types.is_null(kind)
+        or _is_json(kind)
     )
 
 

@@ -1,4 +1,5 @@
-"""What a file is made of, told by its content: JSON lines, a JSON array, one JSON object, CSV, Parquet, Arrow, or text.
+"""What a file is made of, told by its content: JSON lines, a JSON array, one JSON object, CSV, Parquet, Arrow, a web
+page, a web archive, or text.
 
 Names only decide what content leaves open: whether commas separate cells, and whether text that starts with a bracket
 is meant as JSON.
@@ -16,8 +17,9 @@ import orjson
 
 from didact.sources.files import ByteStream, bare_suffix, open_stream
 
-Container = Literal["jsonl", "json", "object", "csv", "tsv", "parquet", "arrow", "text"]
-"""`json` is a sequence of JSON values, in an array or bare; `object` is one object, whose list may hold the rows."""
+Container = Literal["jsonl", "json", "object", "csv", "tsv", "parquet", "arrow", "html", "warc", "text"]
+"""`json` is a sequence of JSON values, in an array or bare; `object` is one object, whose list may hold the rows;
+`html` is one web page, `warc` an archive of pages or of their texts (WET)."""
 
 BOM = b"\xef\xbb\xbf"
 _PEEK = 1 << 16
@@ -31,7 +33,12 @@ _LINES_LOOKED_AT = 1000
 _LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 _JSON_SUFFIXES = (".json", *_LINES_SUFFIXES)
 _DECODER = json.JSONDecoder(strict=False)
-_WEB_PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html)\b", re.IGNORECASE | re.DOTALL)
+_PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_WEB_PAGE = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?>(?:<!--(?>.*?-->)\s*)*)<(?:!doctype html|html)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -43,18 +50,24 @@ def container_of(path: Path) -> Container:
             return "parquet"
         if start.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
             return "arrow"
+        if start.startswith(b"WARC/"):
+            return "warc"
+        if _is_page(start, bare_suffix(path)):
+            return "html"
         return _text_container(start.removeprefix(BOM), stream, bare_suffix(path))
 
 
-def unread_kind(path: Path) -> str | None:
-    """What a file is that would be mistaken for plain text: a web page or archive, binary data. None: it is text."""
+def is_binary(path: Path) -> bool:
+    """Whether a file would be mistaken for plain text, but holds bytes that text has not."""
     with open_stream(path) as stream:
-        start = stream.read(_PEEK)
-    if start.startswith(b"WARC/"):
-        return "a web archive"
-    if _WEB_PAGE.match(start):
-        return "a web page"
-    return "binary data" if b"\0" in start else None
+        return b"\0" in stream.read(_PEEK)
+
+
+def _is_page(start: bytes, suffix: str) -> bool:
+    """Whether a web page begins here. One under the name of JSON or CSV is what a server sent instead of the data."""
+    if suffix in _PAGE_SUFFIXES:
+        return start.removeprefix(BOM).lstrip()[:1] == b"<" or start.startswith(_WIDE_MARKS)
+    return suffix not in (*_JSON_SUFFIXES, ".csv", ".tsv", ".tab") and bool(_WEB_PAGE.match(start))
 
 
 def _text_container(start: bytes, stream: ByteStream, suffix: str) -> Container:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from didact.sources.archives import cut_archive, cut_page
 from didact.sources.arrays import cut_object, cut_values
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, Cursor, Cut, SourceFile
 from didact.sources.containers import BOM
@@ -15,6 +16,7 @@ from didact.sources.paragraphs import cut_file, cut_paragraphs
 Cutter = Callable[[ByteStream, Cursor, int, int], Cut]
 
 _CUTTERS: dict[str, Cutter] = {"jsonl": cut_lines, "json": cut_values, "csv": cut_delimited, "tsv": cut_delimited}
+_WEB_CUTTERS: dict[str, Cutter] = {"html": cut_page, "warc": cut_archive}
 _TEXT_CUTTERS: dict[str, Cutter] = {"paragraphs": cut_paragraphs, "file": cut_file, "line": cut_lines}
 _FOREIGN_MARKS = {
     b"\xff\xfe\x00\x00": "UTF-32",
@@ -54,6 +56,10 @@ def _cut(cursor: Cursor, block_bytes: int, row_limit: int, list_key: str | None,
         return
     with open_stream(cursor.file.path, most_bytes) as stream:
         cursor.stream = stream
+        if cursor.file.container in _WEB_CUTTERS:
+            # Pages state their encoding themselves, in many ways; the worker's library knows them.
+            yield from _WEB_CUTTERS[cursor.file.container](stream, cursor, block_bytes, row_limit)
+            return
         start = stream.read(4)
         encoding = next((name for mark, name in _FOREIGN_MARKS.items() if start.startswith(mark)), None)
         if encoding is not None:

@@ -14,8 +14,12 @@ from didact.sources.files import ByteStream
 from didact.sources.lines import past_line
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}
-_PEEK = 1 << 16
+PEEK = 1 << 16
+"""Bytes at the start of a file that tell whether its cells are quoted."""
+
 _CELL_WITH_QUOTE = re.compile(rb'(?:\A|[\t\n])("(?:[^"]|"")*"(?=[\t\r\n])|")')
+
+_CLOSED = re.compile(rb'"[\t\r\n]')
 
 
 def cells_of(text: str, delimiter: str, quoted: bool, limit: int) -> list[str]:
@@ -61,17 +65,20 @@ def uses_quotes(start: bytes, delimiter: bytes) -> bool:
     """
     if delimiter == b",":
         return True
-    cells = _CELL_WITH_QUOTE.findall(start[: start.rfind(b"\n") + 1])
-    return bool(cells) and b'"' not in cells
+    lines = start[: start.rfind(b"\n") + 1]
+    cells = list(_CELL_WITH_QUOTE.finditer(lines))
+    opened = next((cell.end() for cell in cells if cell[1] == b'"'), None)
+    cut = opened is not None and len(start) >= PEEK and _CLOSED.search(lines, opened) is None and cells[0][1] != b'"'
+    return bool(cells) and (opened is None or cut)
 
 
 def cut_delimited(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: int) -> Cut:
     """Blocks of whole rows; the header row, or the one made of the names given, is each block's head and no row."""
-    rest, last = _more(stream, b"", max(block_bytes, _PEEK))
+    rest, last = _more(stream, b"", max(block_bytes, PEEK))
     blank = len(rest) - len(rest.lstrip(b"\r\n"))
     cursor.skip(rest[:blank])
     rows = _Rows(cursor, DELIMITERS[cursor.file.container], row_limit)
-    rows.quoted = uses_quotes(rest[:_PEEK], rows.delimiter.encode())
+    rows.quoted = uses_quotes(rest[:PEEK], rows.delimiter.encode())
     rows.head = named_head(cursor.file.names, rows.delimiter)
     rest = rest[blank:]
     while True:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import bz2
 import glob
+import gzip
 import io
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import zstandard
 
 from didact.errors import InputMissing
+from didact.sources.saved import data_files
+
+_GZIP_MAGIC = b"\x1f\x8b\x08"
+_GZIP = re.compile(re.escape(_GZIP_MAGIC))
+_SEARCHED = 1 << 20
+"""Bytes in which the next member is looked for at a time."""
 
 _PIECE = 4096
 """Compressed bytes decoded at a time: zstd can grow them 32,768-fold, so a hostile file costs at most 128 MiB."""
@@ -62,6 +70,7 @@ class ByteStream:
         self.damage: str | None = None
         self._left = limit
         self._raw = raw
+        self._member = 0
         self._pending = raw.read(_PIECE)
         self._decoder = _decoder_for(self._pending)
         self._decoded = bytearray()
@@ -115,12 +124,45 @@ class ByteStream:
             rest = more
         rest = rest.lstrip(b"\0")
         rest += self._raw.read(8) if 0 < len(rest) < 8 else b""
+        self._member = self._raw.tell() - len(rest)
         self._pending, self._decoder = rest, _decoder_for(rest)
         if rest and self._decoder is None:
             self._stop("bytes that are no compressed stream follow the last one")
 
     def _stop(self, damage: str) -> None:
         self.damage, self._decoder = damage, None
+
+    def resume(self, start: bytes) -> bool:
+        """After damage, go on at the next gzip member whose content begins with `start`; whether there is one.
+
+        What was decoded of the damaged member stays lost. `damage` is left to the caller to clear.
+        """
+        self._raw.seek(self._member + 1)
+        self._decoded.clear()
+        window, place = b"", self._member + 1
+        while piece := self._raw.read(_SEARCHED):
+            window += piece
+            for found in _GZIP.finditer(window):
+                if self._begins_with(place + found.start(), start):
+                    return True
+            kept = min(len(window), len(_GZIP_MAGIC) - 1)
+            place += len(window) - kept
+            window = window[len(window) - kept :]
+            self._raw.seek(place + kept)
+        return False
+
+    def _begins_with(self, member: int, start: bytes) -> bool:
+        """Whether a member at a place of the file begins with some bytes; if so, it is read next."""
+        self._raw.seek(member)
+        head = self._raw.read(_PIECE)
+        try:
+            found = zlib.decompressobj(wbits=31).decompress(head, len(start))
+        except zlib.error:
+            return False
+        if found != start:
+            return False
+        self._member, self._pending, self._decoder = member, head, _decoder_for(head)
+        return True
 
 
 @contextmanager
@@ -135,6 +177,22 @@ def open_stream(path: Path, limit: int | None = None) -> Iterator[ByteStream]:
         raise InputMissing(path, "readable file", error.strerror or "") from error
     with raw:
         yield ByteStream(raw, limit)
+
+
+_COMPRESSORS: dict[str, Callable[[BinaryIO], Any]] = {
+    # Neither its name nor the time stands in a gzip file: the same content gives the same bytes.
+    ".gz": lambda raw: gzip.GzipFile("", "wb", 6, raw, mtime=0),
+    ".zst": lambda raw: zstandard.ZstdCompressor().stream_writer(raw, closefd=False),
+    ".bz2": lambda raw: bz2.BZ2File(raw, "wb"),
+    ".xz": lambda raw: lzma.LZMAFile(raw, "wb"),  # noqa: SIM115 (closed by the caller)
+}
+
+
+@contextmanager
+def write_stream(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing, compressed as the ending of its name says. Raises OSError when the disk refuses."""
+    with path.open("wb") as raw, _COMPRESSORS.get(path.suffix.lower(), nullcontext)(raw) as out:
+        yield out
 
 
 def bytes_stream(content: bytes) -> ByteStream:
@@ -153,8 +211,9 @@ def bare_suffix(path: Path) -> str:
 def list_files(paths: Iterable[str], folder: Path) -> list[tuple[Path, str]]:
     """The files that paths stand for, each with its path relative to the source's root, in the order of those.
 
-    A folder stands for all files in and below it but hidden ones; a glob for the files it matches. Relative paths are
-    taken from `folder`. The root is the folder that all of them have in common. A file named twice is read once.
+    A folder stands for all files in and below it but hidden ones and those that `saved.data_files` leaves out; a glob
+    for the files it matches. Relative paths are taken from `folder`. The root is the folder that all of them have in
+    common. A file named twice is read once.
     Raises InputMissing when a path stands for nothing.
     """
     found: dict[Path, None] = {}
@@ -179,7 +238,9 @@ def _files_of(path: Path) -> tuple[Path, list[Path]]:
     if path.is_file():
         return path.parent, [path]
     if path.is_dir():
-        return path, [file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path))]
+        return path, data_files(
+            file for file in path.rglob("*") if file.is_file() and not _hidden(file.relative_to(path))
+        )
     if not glob.has_magic(str(path)):
         return path, []
     fixed = _without_magic(path)

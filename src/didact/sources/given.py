@@ -22,5 +22,9 @@ def given_source(paths: str | Path | Sequence[str | Path], **settings: Any) -> S
     try:
         return Source.model_validate({"path": [str(path) for path in given], **chosen})
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, found['loc']))}: {found['msg']}" for found in error.errors())
-        raise CallError("; ".join(problems)) from error
+        raise CallError("; ".join(map(_told, error.errors()))) from error
+
+
+def _told(problem: Any) -> str:
+    """One problem of pydantic's, behind the name of the setting when it has one."""
+    return ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"].removeprefix("Value error, "))))

@@ -23,6 +23,9 @@ _KEY_ENDS = (b'"', b" ", b"\n", b"\r", b"\t")
 class TooDeep(Exception):
     """A row is nested more than `DEPTH` levels deep."""
 
+    def __init__(self) -> None:
+        super().__init__(f"nested more than {DEPTH} levels deep")
+
 
 def repeated_keys(raw: bytes, value: Any) -> tuple[Problem, ...]:
     """A warning for every key that an object of a row holds twice. `value` is what `raw` was parsed to.
@@ -30,6 +33,11 @@ def repeated_keys(raw: bytes, value: Any) -> tuple[Problem, ...]:
     Raises TooDeep.
     """
     return () if _each_once(raw, value) else tuple(_repeated(raw))
+
+
+def require_shallow(value: Any) -> None:
+    """Raises TooDeep."""
+    _keys(value, DEPTH)
 
 
 def _each_once(raw: bytes, value: Any) -> bool:

@@ -18,9 +18,10 @@ def cut_lines(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: i
         data, last = rest + piece, len(piece) < block_bytes
         whole = len(data) if last and not stream.damage else data.rfind(b"\n") + 1
         if whole:
-            starts, ends, lines = line_spans(data[:whole], cursor.line)
-            yield cursor.block(data[:whole], starts, ends, lines)
-        rest = data[whole:]
+            stretch, data = data[:whole], data[whole:]
+            starts, ends, lines = line_spans(stretch, cursor.line)
+            yield cursor.block(stretch, starts, ends, lines)
+        rest = data
         if last:
             break
         if len(rest) > row_limit:

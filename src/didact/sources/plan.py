@@ -17,11 +17,14 @@ from didact.formats.registry import Adapter, chosen, get, owner
 from didact.plugins import Plugin
 from didact.recipe.sources import Source
 from didact.sources.blocks import Block, SourceFile
-from didact.sources.containers import BOM, OBJECT_LIMIT, OBJECT_VALUES, Container, container_of, is_dense, unread_kind
+from didact.sources.containers import BOM, OBJECT_LIMIT, OBJECT_VALUES, Container, container_of, is_binary, is_dense
 from didact.sources.cutting import read_blocks
 from didact.sources.delimited import DELIMITERS
-from didact.sources.files import list_files, open_stream
+from didact.sources.files import open_stream
+from didact.sources.located import Located, locate
 from didact.sources.rows import Row, rows
+from didact.sources.spool import Spool
+from didact.sources.web import require_web
 
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_LIMIT = 512 << 20
@@ -37,14 +40,15 @@ class Planned:
     """Why the file is in no format that can be told; then its format is empty."""
 
 
-def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
+def plan_source(name: str, source: Source, folder: Path, spool: Spool | None = None) -> list[SourceFile]:
     """The files of a source in reading order, each with its container, format and digest.
 
-    Paths are relative to `folder`. A file without a readable row takes the format of the others.
+    Paths are relative to `folder`. A file without a readable row takes the format of the others. The rows of a query
+    are written into `spool`, which must last until they are read.
     Raises InputMissing when there is no such file, CallError when a format is unknown, ambiguous or cannot read the
     file.
     """
-    planned = plan_files(name, source, folder)
+    planned = plan_files(name, source, folder, spool)
     for file, unfit in ((one.file, one.unfit) for one in planned):
         if unfit:
             raise CallError(f"{name}: '{file.relative}': {unfit}")
@@ -55,7 +59,7 @@ def plan_source(name: str, source: Source, folder: Path) -> list[SourceFile]:
     return [replace(one.file, sha256=sha256_file(one.file.path)) for one in planned]
 
 
-def plan_files(name: str, source: Source, folder: Path) -> list[Planned]:
+def plan_files(name: str, source: Source, folder: Path, spool: Spool | None = None) -> list[Planned]:
     """As `plan_source`, without digests, and a file whose format cannot be told does not keep the others from it.
 
     Raises InputMissing when there is no such file, CallError when the source names a format that is unknown or does
@@ -65,7 +69,7 @@ def plan_files(name: str, source: Source, folder: Path) -> list[Planned]:
     source = source.model_copy(update={"format": named})
     if named != "auto":
         require_columns(get(named, plugin), source.columns, name)
-    found = [_told(name, source, plugin, path, relative) for path, relative in list_files(source.paths(), folder)]
+    found = [_told(name, source, plugin, place) for place in locate(name, source, folder, spool)]
     known = next((one.file for one in found if one.file.format), replace(found[0].file, format="text", plugin=None))
     return [
         one
@@ -75,32 +79,40 @@ def plan_files(name: str, source: Source, folder: Path) -> list[Planned]:
     ]
 
 
-def _told(name: str, source: Source, plugin: Plugin | None, path: Path, relative: str) -> Planned:
+def _told(name: str, source: Source, plugin: Plugin | None, place: Located) -> Planned:
     """A file as planned, or why it cannot be."""
+    path, relative, split = place
     try:
-        return Planned(_planned(name, source, plugin, path, relative))
+        return Planned(_planned(name, source, plugin, place))
     except CallError as error:
         if isinstance(error, InputMissing):
             raise
         container = container_of(path)
         # Binary data and web pages are one row each; one JSON object too, whose rows nobody knows.
-        file = SourceFile(name, path, relative, "json" if container == "object" else container, "", unit="file")
+        file = SourceFile(
+            name, path, relative, "json" if container == "object" else container, "", unit="file", split=split
+        )
         return Planned(file, str(error).removeprefix(f"{name}: '{relative}': "))
 
 
-def _planned(name: str, source: Source, plugin: Plugin | None, path: Path, relative: str) -> SourceFile:
+def _planned(name: str, source: Source, plugin: Plugin | None, place: Located) -> SourceFile:
     """A file with its container and format; the format is empty when there is no row to tell it by."""
+    path, relative, split = place
     names = tuple(source.names)
-    file = SourceFile(name, path, relative, container_of(path), source.format, "", source.unit, names, plugin)
+    file = SourceFile(name, path, relative, container_of(path), source.format, "", source.unit, names, plugin, split)
     where = f"{name}: '{relative}'"
     if names and file.container not in DELIMITERS:
         raise CallError(f"{where}: is {file.container}; 'names' are for CSV and TSV files without a line of names")
     if file.container == "object" and (content := _whole_object(path)) is not None:
         adapter = named_or_detected(source.format, [content], where, source.columns, whole=True, plugin=plugin)
         return _in_format(file, adapter, "object" if adapter.list_key else "json")
-    if source.format == "auto" and file.container == "text" and (kind := unread_kind(path)):
+    if file.container in ("html", "warc"):
+        require_web()
+        # Not sampled: what these hold is known, and extracting text takes time.
+        return replace(file, format="text" if source.format == "auto" else source.format)
+    if source.format == "auto" and file.container == "text" and is_binary(path):
         raise CallError(
-            f"{where}: looks like {kind}, which is not read; 'format: text' takes it as plain text all the same"
+            f"{where}: looks like binary data, which is not read; 'format: text' takes it as plain text all the same"
         )
     sample = list(islice(_sample(file), SAMPLE_ROWS))
     if not sample:

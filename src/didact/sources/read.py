@@ -15,21 +15,29 @@ from didact.errors import DataError, RowError
 from didact.formats.detect import renamed
 from didact.formats.messages import said, with_system
 from didact.formats.pointers import value_at
-from didact.formats.registry import Adapter, get
+from didact.formats.registry import Adapter, Reading, get
 from didact.recipe.sources import Source, Unit
 from didact.records import Chat, Header, PlainText, Preference, Record
-from didact.records.base import Turn
+from didact.records.base import Text, Turn
 from didact.records.checks import check
 from didact.records.findings import CODES, Finding
 from didact.records.table import Place
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.cutting import read_blocks
 from didact.sources.given import given_source
+from didact.sources.keys import TooDeep, require_shallow
+from didact.sources.memory import ROWS, as_paths
 from didact.sources.plan import plan_source
 from didact.sources.rows import Row, rows
+from didact.sources.spool import Spool
 
 EXCERPT = 16 << 10
 """Most bytes of a rejected row that are kept beside its finding."""
+
+
+_POINTER_PARTS = 12
+"""Most parts of a pointer to what a model refuses; nesting can make it as long as the row."""
+_ENCODER_LIMIT = "Recursion limit reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +90,15 @@ def _list_key(file: SourceFile) -> str | None:
     return get(file.format, file.plugin).list_key if file.format else None
 
 
-def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT) -> BlockRead:
-    """Read the rows of a block as records, check them, and account for each."""
+def read_block(
+    block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT, *, keep_rows: bool = False
+) -> BlockRead:
+    """Read the rows of a block as records, check them, and account for each. `keep_rows`: see `read`."""
     adapter = get(file.format, file.plugin)
+    if source.split is None and file.split is not None:
+        source = source.model_copy(update={"split": file.split})
     read = BlockRead(described=any(getattr(source, name) is not None for name in _DESCRIBING))
-    header = _header(block, adapter)
+    header = header_of(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
     found = rows(block, row_limit)
@@ -104,11 +116,24 @@ def read_block(block: Block, file: SourceFile, source: Source, row_limit: int = 
             )
         else:
             _read_row(read, block, row, inside, adapter, header, source)
+            if keep_rows:
+                _keep_row(read, block, row, inside, adapter, source)
     return read
 
 
 _DESCRIBING = ("system", "license", "language", "task", "split", "group")
 """Settings of a source that say something about all its records."""
+
+
+def _keep_row(read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, source: Source) -> None:
+    """Put the row into the record that was just made of it, as its author spelt it where it is JSON."""
+    record = read.records[-1] if read.records else None
+    if record is None or record.origin is None or read.places[-1].index != row.index or record.origin.row is not None:
+        return
+    own = renamed(row.value, source.columns, adapter)
+    as_written = block.container in ("jsonl", "json", "object") and not inside and own is row.value
+    raw = block.row(row.index - block.first) if as_written else orjson.dumps(own)
+    record.origin.row = raw.decode("utf-8")
 
 
 def _unfolded(
@@ -128,14 +153,18 @@ def _unfolded(
             yield Row(row.index, row.line, row.offset, value, () if place else row.notes), pointer
 
 
-def _header(block: Block, adapter: Adapter) -> Header | RowError | None:
+def header_of(block: Block, adapter: Adapter) -> Header | RowError | None:
     """What the block's file says once, or why it cannot be read."""
     if adapter.header is None or not block.head or block.container != "object":
         return None
     try:
-        return adapter.header(orjson.loads(block.head), block.path)
+        head = orjson.loads(block.head)
+        require_shallow(head)
+        return adapter.header(head, block.path)
     except RowError as error:
         return error
+    except TooDeep as error:
+        return RowError("JS001", str(error))
     except (orjson.JSONDecodeError, ValidationError) as error:
         return RowError("JS001", str(error).partition("\n")[0])
 
@@ -146,17 +175,15 @@ def _read_row(
     """One row: a record with its findings, or a rejected row. `inside` is its pointer in a nested file's element."""
     columns = source.columns
     try:
-        reading = adapter.read(renamed(row.value, columns, adapter) if columns else row.value, header)
+        reading = reading_of(renamed(row.value, columns, adapter) if columns else row.value, adapter, header)
+        record = reading.record
+        if read.described:
+            record = _with_metadata(record, row.value, source, header)
+        texts = record.texts()
+        identity = _identity(record, texts)
     except RowError as error:
-        _reject(read, block, _finding(block, row, (error.code, inside + error.pointer, error.message)))
+        _reject(read, block, _finding(block, row, (error.code, error.pointer, error.message), inside))
         return
-    except ValidationError as error:
-        _reject(read, block, _finding(block, row, _invalid(error), inside))
-        return
-    record = reading.record
-    if read.described:
-        record = _with_metadata(record, row.value, source, header)
-    texts = record.texts()
     problems = [*reading.notes, *check(record, texts)]
     if problems or row.notes:
         found = [_finding(block, row, problem) for problem in row.notes]
@@ -166,15 +193,39 @@ def _read_row(
         if decisive is not None:
             read.rejected.append(Rejected(decisive, _excerpt(block, row.index)))
             return
-    record.assign(source=block.source, id=record.content_id(texts))
+    record.assign(source=block.source, id=identity)
     read.records.append(record)
     read.places.append(Place(block.path, row.index, row.line, row.offset))
 
 
-def _invalid(error: ValidationError) -> tuple[str, str, str]:
-    """What a record's model refuses, as a problem of the row."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    return "SC002", "".join(f"/{part}" for part in first["loc"]), first["msg"]
+def reading_of(value: Any, adapter: Adapter, header: Header | None) -> Reading:
+    """A row as a record. Raises RowError, whatever a hostile row makes of the JSON that stands inside its texts."""
+    try:
+        return adapter.read(value, header)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        pointer = "".join(f"/{part}" for part in first["loc"][:_POINTER_PARTS])
+        raise RowError("SC002", first["msg"], pointer) from error
+    except orjson.JSONDecodeError as error:
+        raise RowError("SC002", f"a text that should hold JSON does not: {error}") from error
+    except orjson.JSONEncodeError as error:  # It is TypeError itself, so that its message must tell.
+        if str(error) != _ENCODER_LIMIT:
+            raise
+        raise RowError("JS001", str(TooDeep())) from error
+
+
+def _identity(record: Record, texts: Sequence[Text]) -> str:
+    """A record's id. Raises RowError when it is nested too deep to be written, as JSON inside texts can be."""
+    try:
+        if record.origin is not None and record.origin.extra:
+            require_shallow(record.origin.extra)
+        return record.content_id(texts)
+    except TooDeep as error:
+        raise RowError("JS001", str(error)) from error
+    except orjson.JSONEncodeError as error:
+        if str(error) != _ENCODER_LIMIT:
+            raise
+        raise RowError("JS001", str(TooDeep())) from error
 
 
 def _finding(block: Block, row: Row, problem: tuple[str, str, str], inside: str = "") -> Finding:
@@ -238,29 +289,40 @@ def _prompted(record: Record, system: str, header: Header | None) -> Record:
 
 
 def read(
-    paths: str | Path | Sequence[str | Path],
+    given: Any,
     format: str = "auto",
     *,
+    query: str | None = None,
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
     names: Sequence[str] = (),
     unit: Unit = "paragraphs",
+    name: str = ROWS,
     findings: list[Finding] | None = None,
+    keep_rows: bool = False,
 ) -> Iterator[Record]:
-    """Records of files, folders or globs, one after the other.
+    """Records of files, folders or globs, one after the other; or of rows in memory.
 
+    given: a path or a list of them; a database URL, with a `query`; or rows as `sources.memory.rows_of` takes them,
+    which findings call `name`.
     A list given as `findings` receives every finding, and rejected rows are passed over. Without one, the first
-    rejected row raises DataError: no row disappears unseen. Raises InputMissing or CallError as `plan_source` does.
+    rejected row raises DataError: no row disappears unseen. `keep_rows` puts each row's JSON text into its record's
+    origin, so that `convert` writes an edited record with its author's order of keys and spelling of numbers.
+    Raises InputMissing or CallError as `plan_source` does.
     """
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names), unit=unit)
-    for file, found in source_blocks(plan_source("read", source, Path.cwd()), source):
-        if isinstance(found, Finding):
-            _report([found], findings)
-            continue
-        block = read_block(found, file, source)
-        _report(block.findings, findings)
-        yield from block.records
+    with Spool() as spool:
+        paths = as_paths(given, spool, name)
+        source = given_source(
+            paths, format=format, query=query, columns=columns, limit=limit, where=where, names=list(names), unit=unit
+        )
+        for file, found in source_blocks(plan_source("read", source, Path.cwd(), spool), source):
+            if isinstance(found, Finding):
+                _report([found], findings)
+                continue
+            block = read_block(found, file, source, keep_rows=keep_rows)
+            _report(block.findings, findings)
+            yield from block.records
 
 
 def _report(found: Sequence[Finding], findings: list[Finding] | None) -> None:

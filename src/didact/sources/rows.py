@@ -10,14 +10,13 @@ from typing import Any
 
 import orjson
 
+from didact.errors import RowError
 from didact.records.checks import Problem
 from didact.records.findings import Finding
 from didact.sources.blocks import ROW_LIMIT, Block
-from didact.sources.containers import ROW_VALUES, is_dense
+from didact.sources.containers import ROW_VALUES, Container, is_dense
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
-from didact.sources.keys import DEPTH, TooDeep, repeated_keys
-
-_TOO_DEEP = f"nested more than {DEPTH} levels deep"
+from didact.sources.keys import TooDeep, repeated_keys
 
 
 @dataclass(slots=True)
@@ -56,8 +55,8 @@ def rows(block: Block, row_limit: int = ROW_LIMIT) -> Iterator[Row | Finding]:
             raw = data[start:end]
             value = parse(raw)
             yield Row(index, line, base + start, value, repeated_keys(raw, value) if is_json else ())
-        except TooDeep:
-            yield Finding("JS001", block.path, index, line, base + start, "", _TOO_DEEP)
+        except TooDeep as error:
+            yield Finding("JS001", block.path, index, line, base + start, "", str(error))
         except _Unreadable as error:
             yield Finding(error.code, block.path, index, line, base + start, "", str(error))
         index += 1
@@ -67,11 +66,28 @@ def _parser(block: Block, row_limit: int) -> Callable[[bytes], Any]:
     """How the bytes of one row of the block become a value."""
     if block.container == "text":
         return _text
+    if block.container in ("html", "warc"):
+        return _from_the_web(block.container)
     if block.container not in DELIMITERS:
         return _json
     delimiter = DELIMITERS[block.container]
     names = column_names(block.head, delimiter, block.quoted, row_limit)
     return lambda raw: _named_cells(raw, names, delimiter, block.quoted, row_limit)
+
+
+def _from_the_web(container: Container) -> Callable[[bytes], Any]:
+    """How a page, or a record of an archive of pages, becomes a value."""
+    from didact.sources.web import archive_row, page_row  # as in `cutting`: only those who need it load it
+
+    read = page_row if container == "html" else archive_row
+
+    def parse(raw: bytes) -> Any:
+        try:
+            return read(raw)
+        except RowError as error:
+            raise _Unreadable(error.code, error.message) from error
+
+    return parse
 
 
 def _json(raw: bytes) -> Any:
@@ -95,7 +111,7 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> _Unreadable:
     except ValueError as finer:
         return _Unreadable("JS001", str(finer))
     except RecursionError:
-        return _Unreadable("JS001", _TOO_DEEP)
+        return _Unreadable("JS001", str(TooDeep()))
     if "surrogate" in str(error) or "hex escape" in str(error):
         return _Unreadable("UN003", "a string holds half of a surrogate pair")
     return _Unreadable("JS001", str(error))

@@ -46,6 +46,11 @@ class Store:
         """
         return self.root / "builds" / "chunks"
 
+    @property
+    def spools(self) -> Path:
+        """Where rows that have no file of their own stand while a build reads them."""
+        return self.root / "builds"
+
     def tokens(self, version: str, tokenizer: str) -> Path:
         """Folder of a version's token shards under one tokenizer."""
         return self.root / "tokens" / f"{version}-{tokenizer[:12]}"

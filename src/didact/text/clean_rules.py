@@ -8,7 +8,6 @@ from collections.abc import Callable
 from html.entities import html5
 from typing import Any
 
-import ftfy
 import re2
 
 _CODE = re2.compile(
@@ -77,7 +76,11 @@ def mojibake(text: str) -> str:
     >>> mojibake("crÃ¨me")
     'crème'
     """
-    return ftfy.fix_encoding(text) if maybe_mojibake(text) else text
+    if not maybe_mojibake(text):
+        return text
+    import ftfy  # most runs never need it, and it takes as long to load as a thousand rows to check
+
+    return ftfy.fix_encoding(text)
 
 
 def maybe_mojibake(text: str) -> bool:

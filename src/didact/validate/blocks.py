@@ -27,7 +27,7 @@ CONTENT, AUTHOR_ID = 0, 1
 
 _SHARED_KEYS = ("task_id", "question_id", "prompt_id", "idx")
 """Keys under which authors number what several rows may share."""
-_SHAPE_CODES = ("SC001", "SC006", "JS002")
+_SHAPE_CODES = ("SC001", "SC006")
 """Errors of rows that may simply be in another format."""
 _LOOKED_AT = 20
 """Rows of a block that are tried in other formats."""

@@ -20,29 +20,34 @@ from didact.records.findings import CODES, Finding
 from didact.report.progress import Listener, Silent
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.given import given_source
+from didact.sources.memory import ROWS, as_paths
 from didact.sources.plan import Planned, plan_files
 from didact.sources.read import source_blocks
+from didact.sources.spool import Spool
 from didact.validate.blocks import CONTENT, BlockTask, BlockVerdict, judge
 from didact.validate.repeats import Repeats, Rows, counts, first_of_each, in_order
 from didact.validate.verdicts import FileVerdict, Report
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 2 << 20
 
 
 def validate(
-    paths: str | Path | Sequence[str | Path],
+    given: Any,
     format: str = "auto",
     *,
+    query: str | None = None,
     columns: dict[str, str] | None = None,
     limit: int | None = None,
     where: dict[str, Any] | None = None,
     names: Sequence[str] = (),
     max_findings: int = 2,
+    name: str = ROWS,
     workers: int | None = 1,
     tell: Listener | None = None,
 ) -> Report:
-    """Check every row of files, folders or globs, in bounded memory.
+    """Check every row of files, folders or globs, or of rows in memory; in bounded memory.
 
+    given, query, name: as for `read`.
     columns, limit, where, names: as for a recipe's source; rows that they leave out are not counted.
     max_findings: located findings kept per file and code; all are counted.
     workers: processes that check, which never changes the report: this one alone by default; None: one per core, but
@@ -51,8 +56,17 @@ def validate(
     not the one that was named. Of several files, one in no known format is reported as rejected.
     """
     listener = tell if tell is not None else Silent()
-    source = given_source(paths, format=format, columns=columns, limit=limit, where=where, names=list(names))
-    planned = _readable(plan_files("validate", source, Path.cwd()), source)
+    settings = {"columns": columns, "limit": limit, "where": where, "names": list(names)}
+    with Spool() as spool:
+        source = given_source(as_paths(given, spool, name), format=format, query=query, **settings)
+        planned = _readable(plan_files("validate", source, Path.cwd(), spool), source)
+        return _checked(planned, source, max_findings, workers, listener)
+
+
+def _checked(
+    planned: list[Planned], source: Source, max_findings: int, workers: int | None, listener: Listener
+) -> Report:
+    """The report on files that are planned."""
     listener.stage("validate")
     total = sum(one.file.path.stat().st_size for one in planned)
     tally = _Tally([one.file for one in planned], max_findings)
