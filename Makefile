@@ -32,7 +32,7 @@ test: lint
 
 test-all: lint
 	@echo "== pytest, slow tests included"
-	@$(BIN)/python -m pytest -m ""
+	@$(BIN)/python -m pytest -m "" --hypothesis-profile=search
 
 lint: $(READY)
 	@echo "== ruff"

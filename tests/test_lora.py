@@ -17,11 +17,12 @@ from didact.errors import CheckpointError, Interrupted
 from didact.model.batches import BatchPlan
 from didact.model.checkpoint import load_model, write_model
 from didact.model.finetune import finetune
-from didact.model.fit import FitResult, Progress, accumulate, mean_loss
+from didact.model.fit import FitResult, Progress, accumulate
 from didact.model.lora import adapt, adapter_tensors, merge
 from didact.model.loss import batch_loss
 from didact.model.optim import Optimizer
 from didact.model.transformer import Decoder
+from didact.model.validation import mean_loss
 from didact.recipe.training import FinetuneSettings, LoraSettings
 
 IDS = torch.arange(3, 33)[None]

@@ -24,6 +24,7 @@ from didact.model.fit import accumulate
 from didact.model.loss import batch_loss
 from didact.model.optim import rate_at
 from didact.model.spikes import FIRST_STEPS, Usual
+from didact.model.validation import mean_loss
 from didact.recipe.training import PretrainSettings
 
 
@@ -106,7 +107,7 @@ def test_the_average_is_what_is_validated(tmp_path: Path) -> None:
     assert averaged.validation_loss is not None and plain.validation_loss is not None
     assert averaged.validation_loss < plain.validation_loss
     batches = BatchPlan(counting_shards(20, 9), 16, 2048, 2048, "split", 0).first_rows(200_000)
-    again = fit.mean_loss(checkpoint.load_model(averaged.best), batches)
+    again = mean_loss(checkpoint.load_model(averaged.best), batches)
     assert again == pytest.approx(averaged.validation_loss, rel=1e-6)
 
 

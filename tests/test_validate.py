@@ -207,7 +207,7 @@ class _Heard:
     def stage(self, name: str) -> None:
         """Nothing to keep."""
 
-    def advance(self, done: int, total: int | None, unit: str) -> None:
+    def advance(self, done: int, total: int | None, unit: str, about: str = "") -> None:
         """Keep it."""
         self.said.append((done, total, unit))
 

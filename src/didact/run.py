@@ -20,6 +20,7 @@ from didact.model.checkpoint import resolve
 from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress
 from didact.model.pretrain import initial_checkpoint, pretrain
+from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.world import World, joined
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Purpose
@@ -74,10 +75,12 @@ def run(
     workers: int | None = None,
     threads: int | None = None,
     tell: Listener | None = None,
+    watch: Watch = WATCHED_BY_NOBODY,
 ) -> RunResult:
     """Build what the recipe describes, train on it and measure the result.
 
     until: `pretrain` stops after pre-training, `finetune` after fine-tuning without evaluating.
+    watch: where metrics go beside `metrics.jsonl`; it changes nothing about the result.
     The run's folder is named by version, training settings and seed:
     the same recipe resumes it, another makes a new one.
     Started by `torchrun` the processes train together; the first builds, writes and evaluates, the others wait.
@@ -91,7 +94,7 @@ def run(
         with world.in_turn(), place.in_use(lambda: listener.note("waiting for gc")):
             # Those that come after the first find the version and its tokens finished.
             version = build(recipe, store=store, workers=workers, tell=listener)
-            course = _Course(loaded, base, version, place, threads, listener, world)
+            course = _Course(loaded, base, version, place, threads, listener, world, watch)
             course.prepare(workers or available_cores())
         return _follow(course, until)
 
@@ -162,9 +165,10 @@ class _Course:
         threads: int | None,
         tell: Listener,
         world: World,
+        watch: Watch,
     ) -> None:
         self.recipe, self.base, self.version, self.threads, self.tell = recipe, base, version, threads, tell
-        self.world = world
+        self.world, self.watch = world, watch
         sections = recipe.model_dump(mode="json", include=set(_TRAINING_SECTIONS))
         name = content_hash([version.manifest.version, sections, recipe.seed])[:12]
         self.result = RunResult(version, store.run(recipe.name, name), leads=world.leads)
@@ -196,6 +200,7 @@ class _Course:
             self.recipe.seed,
             self._progress,
             self.threads,
+            watch=self.watch,
         )
 
     def finetune(self) -> None:
@@ -214,6 +219,7 @@ class _Course:
             self.recipe.seed,
             self._progress,
             self.threads,
+            watch=self.watch,
         )
 
     def _start(self) -> Path:
@@ -262,12 +268,21 @@ class _Course:
         ) if held else None
 
     def _progress(self, progress: Progress) -> None:
-        self.tell.advance(progress.step, progress.steps, "steps")
+        self.tell.advance(progress.step, progress.steps, "steps", _now(progress))
         if progress.validation_loss is not None:
             self.tell.note(
                 f"{progress.phase} step {progress.step:,}: loss {progress.loss:.3f}, validation "
                 f"{progress.validation_loss:.3f}, {progress.tokens_per_second:,.0f} tokens/s"
             )
+
+
+def _now(progress: Progress) -> str:
+    """How training goes at this step, for a line that counts along."""
+    peak = "" if progress.peak_share is None else f", {progress.peak_share:.0%} of peak"
+    return (
+        f"loss {progress.loss:.3f}, gradient {progress.gradient_norm:.2f}, "
+        f"{progress.tokens_per_second:,.0f} tokens/s{peak}"
+    )
 
 
 def _plain(result: FitResult) -> dict[str, Any]:

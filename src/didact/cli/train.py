@@ -10,11 +10,21 @@ import click
 from didact.cli.options import RECIPE, json_option, print_json, store_option, workers_option
 
 if TYPE_CHECKING:
+    from didact.model.sinks import SinkName
     from didact.run import Phase, RunResult
 
 
-def _run(recipe: Path, until: Phase, store: Path | None, workers: int | None, threads: int | None) -> RunResult:
+def _run(
+    recipe: Path,
+    until: Phase,
+    store: Path | None,
+    workers: int | None,
+    threads: int | None,
+    sinks: tuple[SinkName, ...],
+    peak_tflops: float | None,
+) -> RunResult:
     from didact.engine.local import available_cores
+    from didact.model.sinks import Watch
     from didact.report.progress import Narrator
     from didact.run import run as go
 
@@ -26,6 +36,7 @@ def _run(recipe: Path, until: Phase, store: Path | None, workers: int | None, th
         workers=workers,
         threads=threads or available_cores(),
         tell=tell,
+        watch=Watch(sinks, None if peak_tflops is None else peak_tflops * 1e12),
     )
     tell.finish()
     return result
@@ -43,12 +54,32 @@ def _training_command(name: Phase, about: str) -> click.Command:
         type=click.IntRange(1, 1024),
         help="Threads of training; default: one per core. Equal counts give equal bytes.",
     )
+    @click.option(
+        "--log",
+        "sinks",
+        type=click.Choice(["tensorboard", "wandb"]),
+        multiple=True,
+        help="Metrics go there too, beside metrics.jsonl; wandb keeps them on this disk. May be given twice.",
+    )
+    @click.option(
+        "--peak-tflops",
+        type=click.FloatRange(0, min_open=True),
+        help="What the device can compute, in 10^12 operations a second; progress then tells the share of it.",
+    )
     @json_option
-    def command(recipe: Path, store: Path | None, workers: int | None, threads: int | None, as_json: bool) -> None:
+    def command(
+        recipe: Path,
+        store: Path | None,
+        workers: int | None,
+        threads: int | None,
+        sinks: tuple[SinkName, ...],
+        peak_tflops: float | None,
+        as_json: bool,
+    ) -> None:
         from didact.report.summary import print_summary
         from didact.report.training import print_run
 
-        result = _run(recipe, name, store, workers, threads)
+        result = _run(recipe, name, store, workers, threads, sinks, peak_tflops)
         if not result.leads:
             return
         answer = result.as_json()

@@ -13,10 +13,10 @@ from didact.evaluate.items import Item, item_from_record, items_from_split, limi
 from didact.evaluate.tasks import TaskResult, answer_items, score_tasks
 from didact.model.batches import Policy
 from didact.model.checkpoint import resolve
-from didact.model.fit import mean_loss
 from didact.model.phases import compute_threads, validation_batches
 from didact.model.speak import Speaker
 from didact.model.transformer import Decoder
+from didact.model.validation import mean_loss
 from didact.recipe.sources import Source
 from didact.recipe.training import EvaluateSettings, EvaluationTask, TrainingSettings
 from didact.render.token_shards import TokenShards

@@ -17,6 +17,7 @@ from didact.model.gguf_file import write_gguf
 from didact.model.model_card import model_card
 from didact.model.transformer import Decoder
 from didact.render.tokenizer import Tokenizer
+from didact.store.layout import TRAINED_ON, Store
 from didact.store.manifest import Manifest
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -95,7 +96,8 @@ def origin_of(source: Path) -> Origin:
 
 def _manifest(run: Path) -> Manifest | None:
     """The manifest of the version that a run (STORE/runs/NAME/RUN) was trained on, if both are still there."""
-    if not (run / "run.json").is_file():
+    if not (run / TRAINED_ON).is_file():
         return None
-    path = run.parents[2] / "data" / run.parent.name / read_json(run / "run.json")["version"] / "manifest.json"
+    store = Store(run.parents[2])
+    path = store.version(run.parent.name, read_json(run / TRAINED_ON)["version"]) / "manifest.json"
     return Manifest.model_validate(read_json(path)) if path.is_file() else None

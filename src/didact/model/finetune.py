@@ -11,6 +11,7 @@ from didact.model.lora import adapt
 from didact.model.optim import default_learning_rate
 from didact.model.phases import TokenizerFiles, compute_threads, train_phase
 from didact.model.precision import choose_device
+from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.recipe.training import FinetuneSettings
 
 BASE_LEARNING_RATE = 2e-5
@@ -30,6 +31,7 @@ def finetune(
     on_progress: OnProgress | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    watch: Watch = WATCHED_BY_NOBODY,
 ) -> FitResult:
     """Train on the weighted tokens, from a checkpoint folder or a run's best one; resumes like pre-training.
 
@@ -59,6 +61,7 @@ def finetune(
             weights_digest(start),
             on_progress,
             {} if settings.base is None else {"base": str(settings.base)},
+            watch,
         )
 
 

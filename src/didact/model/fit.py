@@ -22,20 +22,26 @@ from didact.errors import CheckpointError, Interrupted, NonFiniteLoss
 from didact.model import checkpoint
 from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan
+from didact.model.flops import flops_per_token
 from didact.model.loss import batch_loss
-from didact.model.metrics_log import MetricsLog
+from didact.model.metrics_log import MetricsLog, events
 from didact.model.optim import Optimizer, rate_at
 from didact.model.precision import autocast
 from didact.model.signals import stop_requests
+from didact.model.sinks import Watch, opened
 from didact.model.spikes import Usual
 from didact.model.transformer import Decoder
+from didact.model.validation import Labels, measure
 from didact.model.world import World
 from didact.recipe.training import TrainingSettings
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a step reports; losses are nats per trained token. `validation_loss` is set after a validation."""
+    """What a step reports; losses are nats per trained token. `validation_loss` is set after a validation.
+
+    peak_share: operations per second as a share of what the device can do, where that is known.
+    """
 
     phase: str
     step: int
@@ -45,6 +51,8 @@ class Progress:
     tokens: int
     tokens_per_second: float
     seconds: float
+    gradient_norm: float
+    peak_share: float | None
     validation_loss: float | None = None
 
 
@@ -93,6 +101,8 @@ class Phase:
     extra: dict[str, Any] = field(default_factory=dict)
     world: World = field(default_factory=World)
     average: WeightAverage | None = None
+    labels: Labels | None = None
+    watch: Watch = field(default_factory=Watch)
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,8 @@ class FitResult:
     seconds: float
     skipped_steps: int
     data: dict[str, Any]
+    validations: list[dict[str, Any]]
+    """Each validation's step and loss, and its losses by source; known to the first process."""
 
 
 def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
@@ -118,9 +130,10 @@ def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
     CheckpointError when the folder holds another run's checkpoints.
     """
     state = _resume(phase)
-    log = MetricsLog(phase.folder / "metrics.jsonl", state.step) if phase.world.leads else None
     saved = state.step if state.step else -1
-    with stop_requests() as stopping:
+    sinks = phase.watch.sinks if phase.world.leads and not _finished(phase, state) else ()
+    with stop_requests() as stopping, opened(sinks, phase.folder, phase.name, state.step) as others:
+        log = MetricsLog(phase.folder / "metrics.jsonl", state.step, others) if phase.world.leads else None
         while not _finished(phase, state):
             _train_step(phase, state, log)
             if log is not None and _due(state.step, phase.settings.log_every, phase.steps):
@@ -287,31 +300,18 @@ def _count_skip(phase: Phase, state: TrainState, batches: list[Batch], log: Metr
         )
 
 
-@torch.inference_mode()
-def mean_loss(model: Decoder, batches: list[Batch], world: World | None = None) -> float:
-    """Loss in nats per unit of weight over some batches; the processes of a world take a share of them each."""
-    world = world or World()
-    share = world.share(range(len(batches)))
-    mine = batches[share.start : share.stop]
-    model.eval()
-    with autocast(model.lm_head.weight.device):
-        total = sum(float(batch_loss(model, batch)) for batch in mine)
-    model.train()
-    total, weight = world.sums(total, sum(batch.weight for batch in mine))
-    return total / weight
-
-
 def _validate(phase: Phase, state: TrainState, log: MetricsLog | None) -> bool:
     """Measure the validation loss; whether it is the best so far."""
     with _averaged(phase):
-        loss = mean_loss(phase.model, phase.validation, phase.world)
+        loss, by_source = measure(phase.model, phase.validation, phase.labels, phase.world)
     state.validation_loss = loss
     better = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
     state.waited = 0 if better else state.waited + 1
     if better:
         state.best_loss, state.best_step = loss, state.step
     if log is not None:
-        log.write({"event": "validation", "step": state.step, "loss": loss, "best": better})
+        line = {"event": "validation", "step": state.step, "loss": loss, "best": better}
+        log.write(line | ({"sources": by_source} if by_source else {}))
     return better
 
 
@@ -342,6 +342,7 @@ def _write(phase: Phase, state: TrainState) -> None:
 
 def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
     speed = round(state.tokens / max(state.seconds, 1e-9))
+    trained_share = min(1.0, state.trained_weight / max(1, state.tokens))
     rate = _share(phase, state.step - 1) * phase.optimizer.rate
     return {
         "event": "step",
@@ -351,12 +352,14 @@ def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
         "gradient_norm": state.gradient_norm,
         "tokens": state.tokens,
         "tokens_per_second": speed,
+        "flops_per_second": speed * flops_per_token(phase.model, trained_share),
     }
 
 
 def _report(phase: Phase, state: TrainState, on_progress: OnProgress | None, validation_loss: float | None) -> None:
     if on_progress is not None and phase.world.leads:
         line = _line(phase, state)
+        peak = phase.watch.peak_flops
         on_progress(
             Progress(
                 phase.name,
@@ -367,6 +370,8 @@ def _report(phase: Phase, state: TrainState, on_progress: OnProgress | None, val
                 state.tokens,
                 line["tokens_per_second"],
                 state.seconds,
+                state.gradient_norm,
+                line["flops_per_second"] / peak if peak else None,
                 validation_loss,
             )
         )
@@ -385,4 +390,5 @@ def _result(phase: Phase, state: TrainState) -> FitResult:
         seconds=state.seconds,
         skipped_steps=state.skipped,
         data=phase.train.report(),
+        validations=events(phase.folder / "metrics.jsonl", "validation") if phase.world.leads else [],
     )

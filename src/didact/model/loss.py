@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from didact.model.attention import DocumentAttention
@@ -63,12 +65,32 @@ def weighted_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weight
 
 def batch_loss(model: Decoder, batch: Batch) -> Tensor:
     """Weighted loss sum of a batch in nats; tokens without a target skip the end of the last block and the head."""
+    hidden, targets, only = _read(model, batch)
+    weights = torch.from_numpy(batch.weights).to(targets.device)
+    return weighted_cross_entropy(hidden, model.lm_head.weight, targets, weights if only is None else weights[only])
+
+
+@torch.no_grad()
+def token_losses(model: Decoder, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Loss in nats of each token with a target, and its place in the batch; both (n,). Without gradients."""
+    hidden, targets, only = _read(model, batch)
+    head = model.lm_head.weight
+    at_once = max(1, LOGITS_AT_ONCE // len(head))
+    pieces = []
+    for start in range(0, len(targets), at_once):
+        logits = (hidden[start : start + at_once] @ head.t()).float()  # (n, C) -> (n, vocabulary)
+        chosen = logits.gather(1, targets[start : start + at_once, None])[:, 0]
+        pieces.append(logits.logsumexp(-1) - chosen)
+    places = np.arange(len(batch.ids)) if only is None else only.cpu().numpy()
+    return torch.cat(pieces).cpu().numpy() if pieces else np.zeros(0, np.float32), places
+
+
+def _read(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What the head reads of the tokens with a target, (n, C), their targets, (n,), and their places; None: all."""
     device = model.lm_head.weight.device
     ids, positions = (torch.from_numpy(array).to(device)[None] for array in (batch.ids, batch.positions))
     attend = DocumentAttention(batch.lengths, device)
-    targets, weights = torch.from_numpy(batch.targets).to(device), torch.from_numpy(batch.weights).to(device)
+    targets = torch.from_numpy(batch.targets).to(device)
     only = None if batch.all_trained else torch.from_numpy(batch.weights.nonzero()[0]).to(device)
     hidden = model.hidden(ids, positions, attend, only)[0]
-    if only is not None:
-        targets, weights = targets[only], weights[only]
-    return weighted_cross_entropy(hidden, model.lm_head.weight, targets, weights)
+    return hidden, targets if only is None else targets[only], only

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -20,9 +20,12 @@ from didact.errors import NoTrainedTokens
 from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan, Policy, Shards
 from didact.model.fit import FitResult, OnProgress, Phase, accumulate, fit
+from didact.model.flops import peak_flops
 from didact.model.horizon import planned_steps
 from didact.model.optim import Optimizer
+from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.transformer import Decoder
+from didact.model.validation import Labels
 from didact.model.world import World, present_world
 from didact.recipe.training import TrainingSettings
 
@@ -62,6 +65,7 @@ def train_phase(
     origin: str,
     on_progress: OnProgress | None,
     notes: Mapping[str, Any] = MappingProxyType({}),
+    watch: Watch = WATCHED_BY_NOBODY,
 ) -> FitResult:
     """Fit a model on shards and keep its checkpoints in `folder`; `origin` tells where its first weights came from.
 
@@ -100,6 +104,8 @@ def train_phase(
             **notes,
         },
         world=world,
+        labels=validation if isinstance(validation, Labels) else None,
+        watch=replace(watch, peak_flops=peak_flops(model.lm_head.weight.device, watch.peak_flops)),
         average=WeightAverage(model, settings.average) if settings.average is not None else None,
     )
     return fit(phase, on_progress)

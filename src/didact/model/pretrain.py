@@ -12,6 +12,7 @@ from didact.model.fit import FitResult, OnProgress
 from didact.model.optim import default_learning_rate
 from didact.model.phases import TokenizerFiles, compute_threads, train_phase
 from didact.model.precision import choose_device
+from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.transformer import Decoder
 from didact.recipe.training import ModelSettings, PretrainSettings
 
@@ -43,6 +44,7 @@ def pretrain(
     on_progress: OnProgress | None = None,
     threads: int | None = None,
     device: str = "cpu",
+    watch: Watch = WATCHED_BY_NOBODY,
 ) -> FitResult:
     """Train a decoder from scratch; started again on the same folder it goes on where it stopped.
 
@@ -66,6 +68,7 @@ def pretrain(
             seed,
             f"seed {seed}",
             on_progress,
+            watch=watch,
         )
 
 

@@ -13,8 +13,8 @@ class Listener(Protocol):
     def stage(self, name: str) -> None:
         """A stage begins."""
 
-    def advance(self, done: int, total: int | None, unit: str) -> None:
-        """The stage has done so much of so much."""
+    def advance(self, done: int, total: int | None, unit: str, about: str = "") -> None:
+        """The stage has done so much of so much; `about` tells how it goes."""
 
     def note(self, text: str) -> None:
         """A remark worth a line."""
@@ -26,7 +26,7 @@ class Silent:
     def stage(self, name: str) -> None:
         """Nothing is said."""
 
-    def advance(self, done: int, total: int | None, unit: str) -> None:
+    def advance(self, done: int, total: int | None, unit: str, about: str = "") -> None:
         """Nothing is said."""
 
     def note(self, text: str) -> None:
@@ -53,7 +53,7 @@ class Narrator:
         self.told = self.began
         self._write(f"{name} …", keep=not self.live)
 
-    def advance(self, done: int, total: int | None, unit: str) -> None:
+    def advance(self, done: int, total: int | None, unit: str, about: str = "") -> None:
         """Count along, not more often than the interval."""
         now = time.monotonic()
         if now - self.told < self.interval:
@@ -62,7 +62,9 @@ class Narrator:
         rate = done / max(now - self.began, 1e-9)
         of = f"/{total:,}" if total else ""
         left = f", {_duration((total - done) / rate)} left" if total and done else ""
-        self._write(f"{self.name}: {done:,}{of} {unit}, {rate:,.0f}/s{left}", keep=not self.live)
+        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        goes = f", {about}" if about else ""
+        self._write(f"{self.name}: {done:,}{of} {unit}, {speed}/s{left}{goes}", keep=not self.live)
 
     def note(self, text: str) -> None:
         """A line of its own."""

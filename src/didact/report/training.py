@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from didact.report.summary import plain_console, table
 from didact.text.shown import shortened
 
+_BARS = "▁▂▃▄▅▆▇█"
 _SHOWN = 100
 """Characters of a question or an answer shown."""
 
@@ -18,6 +20,7 @@ def run_summary(metrics: Mapping[str, Any]) -> RenderableType:
     """Phases, scores before and after fine-tuning, sample answers."""
     evaluations = metrics["evaluations"]
     parts: list[RenderableType] = [_phases(metrics["phases"])]
+    parts += [_curves(name, phase["validations"]) for name, phase in metrics["phases"].items() if phase["validations"]]
     if evaluations:
         parts.append(evaluation_summary(evaluations))
     return Group(*parts)
@@ -54,6 +57,34 @@ def _phases(phases: Mapping[str, Any]) -> RenderableType:
         ["phase", "steps", "tokens", "tokens/s", "seconds", "train loss", "validation loss"],
         rows,
     )
+
+
+def _curves(phase: str, validations: list[Mapping[str, Any]]) -> RenderableType:
+    """Validation losses over the run, of all tokens and of each source: first, best, last, and their course."""
+    courses = {"all": [found["loss"] for found in validations]}
+    for source in sorted({source for found in validations for source in found.get("sources", {})}):
+        courses[source] = [found["sources"][source] for found in validations if source in found.get("sources", {})]
+    rows = [
+        [name, f"{course[0]:.3f}", f"{min(course):.3f}", f"{course[-1]:.3f}", sparkline(course)]
+        for name, course in courses.items()
+    ]
+    title = f"Validation of {phase} (nats per trained token, {len(validations)} times)"
+    return table(title, ["source", "first", "best", "last", "course"], rows)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Values as a line of bars of eight heights, the lowest value the lowest bar; at most 40, evenly chosen.
+
+    >>> sparkline([3.0, 2.0, 1.0])
+    '█▄▁'
+    """
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return ""
+    step = max(1, -(-len(known) // 40))
+    shown = [*known[:-1:step], known[-1]]
+    low, high = min(shown), max(shown)
+    return "".join(_BARS[int((value - low) / ((high - low) or 1) * (len(_BARS) - 1))] for value in shown)
 
 
 def _bits(evaluations: Mapping[str, Any]) -> RenderableType:
