@@ -251,6 +251,16 @@ def test_a_table_without_names_stays_without_them(tmp_path: Path) -> None:
     assert [row["response"] for row in made] == ["b", "d"]
 
 
+def test_numbers_of_many_digits_are_not_rounded_unsaid(tmp_path: Path) -> None:
+    """A whole number of more than 64 bits keeps its digits in its own format, and is told as lost elsewhere."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"instruction": "a", "output": "b", "n": 340282366920938463463374607431768211456, "m": 1e300}\n')
+    assert convert(path, tmp_path / "b.json", to="alpaca").lossless
+    assert "340282366920938463463374607431768211456" in (tmp_path / "b.json").read_text()
+    with pytest.raises(WouldLose, match="more than 64 bits"):
+        convert(path, to="dolly")
+
+
 def test_long_cells_do_not_hide_the_quotes(tmp_path: Path) -> None:
     """A TSV file whose quoted cells run past what is looked at to tell quotes reads back the same."""
     rows = [{"instruction": "say", "output": "line\n" * 40_000}, {"instruction": "x", "output": 'a\t"b"'}]

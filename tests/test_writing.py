@@ -13,8 +13,8 @@ from writable_rows import CASES, rows_of
 from didact.errors import NoPlace
 from didact.formats.json_edit import same_json
 from didact.formats.registry import adapters, get
-from didact.formats.writing import losses, row_pointer, same_content, write_row
-from didact.records import Chat, Message, Record, Task, TextPart
+from didact.formats.writing import convert_record, losses, row_pointer, same_content, write_row
+from didact.records import Chat, Message, Origin, Record, Task, TextPart
 
 WRITABLE = sorted(name for name, adapter in adapters().items() if adapter.write is not None and name in CASES)
 
@@ -127,3 +127,13 @@ def test_joined_texts_are_a_loss() -> None:
         "/definition",
         "/input",
     }
+
+
+def test_a_key_that_would_change_the_record_is_left_out_and_told() -> None:
+    """An author's key that the new format takes for a field of its own does not get into the record."""
+    task = Task(
+        definition="Say one.", outputs=["1"], origin=Origin(format="dolly", extra={"system": "Be kind.", "n": 1})
+    )
+    row, lost = convert_record(get("alpaca"), task, None, None, None)
+    assert row == {"instruction": "Say one.", "input": "", "output": "1", "n": 1}
+    assert [loss.pointer for loss in lost] == ["/system"]

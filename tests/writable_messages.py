@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import orjson
 from hypothesis import strategies as st
 from strategies import TEXT
 
@@ -62,7 +62,7 @@ CALL = (
     | fields({"name": WORD, "arguments": ARGUMENTS}, {"id": st.just("c2")})
     | fields({"name": WORD, "parameters": ARGUMENTS}, {})
 )
-CALLS = st.lists(CALL, max_size=2) | st.lists(CALL, max_size=2).map(lambda calls: orjson.dumps(calls).decode())
+CALLS = st.lists(CALL, max_size=2) | st.lists(CALL, max_size=2).map(lambda calls: json.dumps(calls))
 
 PART = st.one_of(
     fields({"type": st.sampled_from(["text", "input_text", "output_text"]), "text": SPOKEN | st.integers()}, {}),
@@ -133,14 +133,14 @@ PAIR = fields({"human": SPOKEN | st.integers()}, {"assistant": SPOKEN | THOUGHTF
 TOOLS = st.lists(fields({"name": WORD}, {"parameters": st.just({"type": "object"})}), max_size=2)
 BESIDE = {
     "system": st.none() | SPOKEN,
-    "tools": st.none() | st.just("") | TOOLS | TOOLS.map(lambda tools: orjson.dumps(tools).decode()),
+    "tools": st.none() | st.just("") | TOOLS | TOOLS.map(lambda tools: json.dumps(tools)),
 }
 
 
 def messages(message: Rows) -> st.SearchStrategy[Any]:
     """A list of messages, or its JSON text."""
     listed = st.lists(message, min_size=1, max_size=4)
-    return listed | listed.map(lambda items: orjson.dumps(items).decode())
+    return listed | listed.map(lambda items: json.dumps(items))
 
 
 OPENAI = st.fixed_dictionaries(

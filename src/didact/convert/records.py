@@ -14,12 +14,15 @@ from didact.errors import DataError, NoPlace
 from didact.formats.detect import renamed, restored
 from didact.formats.json_edit import edited
 from didact.formats.registry import Adapter
-from didact.formats.writing import Loss, convert_record, write_row
+from didact.formats.writing import Loss, convert_record, row_pointer, write_row
 from didact.records import Header, Record, Task
 from didact.sources.rewriting import Several
 
 Edit = Callable[[Record], Record]
 
+_EXACT = 2.0**63
+_LONG = re.compile(rb"[0-9]{19}")
+"""What a number that does not fit into 64 bits has."""
 _BETWEEN = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]*\n[ \t\r\n]*')
 
 
@@ -46,6 +49,22 @@ def one_line(raw: bytes) -> bytes:
     b'{"a": 1.0,"b": "x"}'
     """
     return _BETWEEN.sub(lambda match: match[1] or b"", raw) if b"\n" in raw or b"\r" in raw else raw
+
+
+def _rounded(record: Record) -> Iterator[Loss]:
+    """Numbers of the author's row with more digits than their reading kept: those that do not fit into 64 bits."""
+    origin = record.origin
+    for key, value in [*origin.extra.items(), *origin.spelt.items()] if origin is not None else ():
+        if any(abs(number) >= _EXACT for number in _floats(value)):
+            yield Loss(row_pointer(key), "a whole number of more than 64 bits is rounded")
+
+
+def _floats(value: Any) -> Iterator[float]:
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _floats(inner)
 
 
 def _edited(edit: Edit, record: Record) -> Record:
@@ -147,6 +166,8 @@ class Writer:
                 continue
             if record.header is not None and given.header is None:
                 lost.append(Loss("/header", "said once for the whole file, which records in memory do not carry"))
+            if own is None and given.raw and _LONG.search(given.raw):
+                lost += _rounded(record)
             if lost:
                 self.ledger.lost(place, lost)
             text = compact(row) if own is None else one_line(edited(given.raw, row))

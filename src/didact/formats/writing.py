@@ -74,9 +74,31 @@ def _new_row(adapter: Adapter, record: Record, header: Header | None) -> tuple[A
     back = _read_back(adapter, draft.row, header)
     carried = {name: getattr(record, name) for name in _CARRIED if getattr(record, name) != getattr(back, name)}
     stated = {key: value for key, value in carried.items() if value not in (None, [])}
-    if not (more := _unknown(record, draft.row) | stated):
-        return draft.row, back
-    return draft.row | {key: value for key, value in more.items() if key not in draft.row}, None
+    more = {key: value for key, value in (_unknown(record, draft.row) | stated).items() if key not in draft.row}
+    return _with_more(adapter, draft.row, back, more, header)
+
+
+def _with_more(
+    adapter: Adapter, row: dict[str, Any], back: Record, more: dict[str, Any], header: Header | None
+) -> tuple[dict[str, Any], Record]:
+    """A new row with keys that the record has no field for, but for those which the format reads as something else."""
+    if not more:
+        return row, back
+    if (again := _as_before(adapter, row | more, back, header)) is not None:
+        return row | more, again
+    for key, value in more.items():
+        if (again := _as_before(adapter, row | {key: value}, back, header)) is not None:
+            row, back = row | {key: value}, again
+    return row, back
+
+
+def _as_before(adapter: Adapter, row: dict[str, Any], back: Record, header: Header | None) -> Record | None:
+    """What a row reads as, unless that is another record."""
+    try:
+        again = adapter.read(row, header).record
+    except (RowError, ValidationError):
+        return None
+    return again if again.kind == back.kind and _unequal(again, back) <= {*_CARRIED} else None
 
 
 def _read_back(adapter: Adapter, row: Any, header: Header | None) -> Record:
@@ -191,27 +213,36 @@ def losses(
     except NoPlace as error:
         return [Loss("", str(error))]
     kept = back.origin.extra if back.origin else {}
-    found = [] if _equal(record, same_kind) else _content_losses(record, same_kind, header, written, kept)
+    names = _unequal(record, same_kind)
+    found = _content_losses(record, same_kind, names, header, written, kept) if names else []
     return [*found, *_header_losses(header, written, same_kind, kept), *_origin_losses(record, back)]
 
 
-def _equal(one: Record, other: Record) -> bool:
-    """Whether two records of a kind have the same in every field that says something of its own."""
-    return all(
-        value == getattr(other, name) for name, value in one.__dict__.items() if name not in _ABOUT or name == "license"
-    )
+def _unequal(one: Record, other: Record) -> set[str]:
+    """Fields that say something of their own, and say something else in the other record of the same kind."""
+    return {
+        name
+        for name, value in one.__dict__.items()
+        if (name not in _ABOUT or name == "license") and value != getattr(other, name)
+    }
 
 
 def _content_losses(
-    record: Record, back: Record, header: Header | None, written: Header | None, kept: dict[str, Any]
+    record: Record,
+    back: Record,
+    names: set[str],
+    header: Header | None,
+    written: Header | None,
+    kept: dict[str, Any],
 ) -> list[Loss]:
-    """What a record holds that the record of the same kind that its row reads as does not, or holds otherwise."""
-    mine = record.model_dump(exclude=_ABOUT - {"license"} | {"kind"}, exclude_defaults=True)
-    theirs = back.model_dump(exclude=_ABOUT - {"license"})
+    """What a record holds in some of its fields that the record its row reads as does not hold there."""
+    mine = record.model_dump(include=names, exclude_defaults=True)
+    theirs = back.model_dump(include=names)
     if written is not None and mine.get("definition") in written.definition and not theirs.get("definition"):
         theirs["definition"] = mine["definition"]
+    texts = [text.text for text in back.texts()]
     found = [
-        Loss(place, _explained(mine_there, why, theirs))
+        Loss(place, _explained(mine_there, why, texts))
         for place, why, mine_there in _differences(mine, theirs, "")
         if not _carried(place, mine, kept)
     ]
@@ -233,22 +264,13 @@ def _carried(place: str, mine: dict[str, Any], kept: dict[str, Any]) -> bool:
     return name in _CARRIED and kept.get(name) == mine[name]
 
 
-def _explained(value: Any, why: str, theirs: dict[str, Any]) -> str:
-    """Why a value is lost; a text that went into another field is told apart from one that went nowhere."""
+def _explained(value: Any, why: str, texts: list[str]) -> str:
+    """Why a value is lost; a text that went into another one of `texts` is told apart from one that went nowhere."""
     if not isinstance(value, str) or not value:
         return why
-    texts = list(_all_texts(theirs))
     if value in texts:
         return "reads as another field"
     return _JOINED if any(f"{value}\n" in f"{text}\n" for text in texts) else why
-
-
-def _all_texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _all_texts(inner)
 
 
 def _differences(mine: Any, theirs: Any, where: str) -> Iterator[tuple[str, str, Any]]:
