@@ -154,7 +154,7 @@ def _row_places(path: Path, name: str) -> list[tuple[int, int]]:
 @given(data=st.data())
 def test_what_is_not_told_as_lost_is_not_lost(folder: Path, name: str, data: st.DataObject) -> None:
     """Into any format and container: all records are accounted for, and a conversion that reports no loss can be
-    taken back: the records are the same.
+    taken back: the records are the same, unless the way back says what it loses.
     """
     path = drawn_file(folder, name, data, broken=True)
     to = data.draw(st.sampled_from(WRITABLE))
@@ -172,7 +172,9 @@ def test_what_is_not_told_as_lost_is_not_lost(folder: Path, name: str, data: st.
     assert report.written - sum(report.copied.values()) == len(unchecked(target, to))
     if report.lossless and set(get(name).kinds) & set(get(to).kinds):
         back = folder / "back.json" if get(name).list_key is not None else folder / "back.jsonl"
-        convert(target, back, to=name, format=to, allow_loss=True, overwrite=True)
+        returned = convert(target, back, to=name, format=to, allow_loss=True, overwrite=True)
+        if not returned.lossless:
+            return  # told: a new row of the first format need not hold all that its author's row did
         for one, other in zip(unchecked(path, name), unchecked(back, name), strict=True):
             assert _texts(one) == _texts(other)
 
