@@ -94,7 +94,7 @@ def test_loss_and_gradients_of_a_batch_are_those_of_its_documents(lengths: list[
     model = toy_model(4)
     plan = BatchPlan(shards, 32, 4096, 4096, "split", 0)
     (batch,) = plan.step(0)
-    loss = batch_loss(model, batch)
+    loss = batch_loss(model, batch) / batch.weight
     torch.autograd.backward(loss)
     packed = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
     model.zero_grad()
@@ -103,11 +103,11 @@ def test_loss_and_gradients_of_a_batch_are_those_of_its_documents(lengths: list[
         one = gather_batch(shards, np.array([entry]))
         logits = model(torch.from_numpy(one.ids)[None])[0]
         losses = F.cross_entropy(logits, torch.from_numpy(one.targets), reduction="none")
-        total = total + (losses * torch.from_numpy(one.weights)).sum()
+        total = total + (losses * torch.from_numpy(one.weights)).sum() / batch.weight
     torch.autograd.backward(total)
-    assert loss.item() == pytest.approx(total.item(), rel=1e-4)
+    assert loss.item() == pytest.approx(total.item(), rel=1e-5)
     alone = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-    assert all(torch.allclose(a, b, atol=1e-3, rtol=1e-3) for a, b in zip(packed, alone, strict=True))
+    assert all(torch.allclose(a, b, atol=1e-5, rtol=1e-5) for a, b in zip(packed, alone, strict=True))
 
 
 def test_weighted_cross_entropy_in_pieces_equals_torch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,16 +21,18 @@ from test_fit import SHAPE, stop_at
 from toy_training import ToyShards, ToyTokenizer, counting_shards, shards_of, toy_model
 
 from didact.errors import CallError, Interrupted
+from didact.model import checkpoint
 from didact.model.batches import BatchPlan
 from didact.model.fit import FitResult, Progress, accumulate
 from didact.model.flops import flops_per_token, peak_flops, peak_of
 from didact.model.loss import batch_loss, token_losses
+from didact.model.metrics_log import events
 from didact.model.pretrain import pretrain
 from didact.model.sinks import SinkName, Watch
 from didact.model.validation import mean_loss, measure
 from didact.recipe.training import PretrainSettings
 from didact.report.progress import Narrator
-from didact.report.training import run_summary, sparkline
+from didact.report.training import data_line, run_summary, sparkline
 
 
 @dataclass
@@ -102,12 +104,30 @@ def test_metrics_hold_each_source_and_the_report_shows_their_course(tmp_path: Pa
     assert all(found["sources"].keys() == {"a", "b"} for found in result.validations)
     assert min(found["loss"] for found in result.validations) == result.validation_loss
     console = Console(file=(file := io.StringIO()), width=120)
-    phase = {"steps": 1, "tokens": 1, "seconds": 1.0, "train_loss": 1.0, "validation_loss": 1.0}
+    phase = {"steps": 1, "tokens": 1, "seconds": 1.0, "train_loss": 1.0, "validation_loss": 1.0, "data": result.data}
     console.print(run_summary({"evaluations": {}, "phases": {"pretrain": phase | {"validations": result.validations}}}))
     shown = file.getvalue()
+    assert "Data (lost" in shown and f"{result.data['shares']['tokens']['padded']:.2%}" in shown
     for source in ("a", "b"):
         course = [found["sources"][source] for found in result.validations]
         assert f"{course[0]:.3f}" in shown and f"{course[-1]:.3f}" in shown and sparkline(course) in shown
+
+
+def test_what_became_of_the_data_is_told_before_the_first_step(tmp_path: Path) -> None:
+    """A run that breaks off has said and logged what packing did; the same stands in its checkpoints and at its end."""
+    told: list[dict[str, Any]] = []
+    watch = Watch(on_data=lambda phase, data: told.append({"phase": phase, **data}))
+    with pytest.raises(Interrupted):
+        train(tmp_path, watch, on_progress=stop_at(3), epochs=1)
+    (line,) = events(tmp_path / "metrics.jsonl", "data")
+    assert line.pop("step") == 0 and line == {name: value for name, value in told[0].items() if name != "phase"}
+    assert line["documents"] == 120 == line["whole"] and line["planned_epochs"] == 1.0
+    assert line["shares"]["tokens"]["used"] == 1.0
+    result = train(tmp_path, watch, epochs=1)
+    assert told[1] == told[0]
+    assert checkpoint.read_state(result.last)["data"] == result.data
+    lost = {"dropped_over_long": 5, "whole": 115, "tokens": 900}
+    assert data_line(line | lost).startswith("120 records: 115 whole, 5 left out (longer than the context); 900 tokens")
 
 
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=200))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from didact.model.config import DecoderConfig, derive_config
 from didact.model.transformer import Decoder
 from didact.recipe.training import ModelSettings
+from didact.render.dialogue import ROLES, Turns
 
 # Tensors of the toys are so small that a second thread only adds waiting.
 torch.set_num_threads(1)
@@ -25,8 +26,29 @@ class ToyShards:
     """Token shards held in memory."""
 
     ids: NDArray[np.uint16]
-    weights: NDArray[np.uint8]
+    weights: NDArray[np.uint8] | NDArray[np.float32]
     bounds: NDArray[np.int64]
+
+
+@dataclass
+class ToyDialogues(ToyShards):
+    """Token shards of dialogues, which know their turns."""
+
+    turns: Turns
+
+
+def dialogue_shards(dialogues: list[list[tuple[str, int, bool]]], seed: int = 0) -> ToyDialogues:
+    """Random dialogues, each a list of turns: role, tokens, and whether all but the first token carry loss."""
+    lengths = [sum(tokens for _, tokens, _ in dialogue) for dialogue in dialogues]
+    shards = shards_of(lengths, seed=seed)
+    weights = [
+        trained and place > 0 for dialogue in dialogues for _, tokens, trained in dialogue for place in range(tokens)
+    ]
+    starts = [sum(turn[1] for turn in dialogue[:at]) for dialogue in dialogues for at in range(len(dialogue))]
+    roles = [ROLES.index(role) for dialogue in dialogues for role, _, _ in dialogue]
+    bounds = np.cumsum([0, *map(len, dialogues)], dtype=np.int64)
+    turns = Turns(np.array(starts, np.int64), np.array(roles, np.uint8), bounds)
+    return ToyDialogues(shards.ids, np.array(weights, np.uint8), shards.bounds, turns)
 
 
 @dataclass

@@ -5,7 +5,7 @@ started again, it goes on after the last complete step.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ from didact.recipe.mixes import Purpose
 from didact.render.token_shards import TokenShards, tokenize_version
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
+from didact.report.training import data_line
 from didact.store.layout import TRAINED_ON, Store
 from didact.store.version import Version
 
@@ -168,7 +169,7 @@ class _Course:
         watch: Watch,
     ) -> None:
         self.recipe, self.base, self.version, self.threads, self.tell = recipe, base, version, threads, tell
-        self.world, self.watch = world, watch
+        self.world, self.watch = world, replace(watch, on_data=self._data)
         sections = recipe.model_dump(mode="json", include=set(_TRAINING_SECTIONS))
         name = content_hash([version.manifest.version, sections, recipe.seed])[:12]
         self.result = RunResult(version, store.run(recipe.name, name), leads=world.leads)
@@ -266,6 +267,9 @@ class _Course:
         return TokenShards.open(self.tokens, mix, "train"), TokenShards.open(
             self.tokens, mix, "validation"
         ) if held else None
+
+    def _data(self, phase: str, told: Mapping[str, Any]) -> None:
+        self.tell.note(f"{phase}: {data_line(told)}")
 
     def _progress(self, progress: Progress) -> None:
         self.tell.advance(progress.step, progress.steps, "steps", _now(progress))

@@ -12,18 +12,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from didact.durable import write_with
 from didact.errors import DataError, NoTrainedTokens
+from didact.model.whole_turns import keep_turns
+from didact.render.dialogue import Turns
 
-Policy = Literal["split", "drop", "error", "head", "tail"]
+Policy = Literal["split", "drop", "error", "head", "tail", "turns", "first_turns"]
 
-ENTRY = np.dtype([("row", "<i8"), ("document", "<i8"), ("start", "<i8"), ("length", "<i8")])
-"""One piece in a plan: its row, its document, where it starts there, and how many tokens it feeds in."""
+_FIELDS = ("document", "head", "start", "length")
+ENTRY = np.dtype([(name, "<i8") for name in ("row", *_FIELDS)])
+"""One piece in a plan: its row, its document, how many tokens it feeds in (`length`), and which: the document's first
+`head` ones, the others from `start` on."""
 
 
 class Shards(Protocol):
@@ -45,9 +49,31 @@ class Shards(Protocol):
         """Where each document starts, and the end."""
 
 
+@runtime_checkable
+class WithTurns(Protocol):
+    """Shards of dialogues that know where turns begin."""
+
+    @property
+    def turns(self) -> Turns | None:
+        """Where turns begin; None for plain text."""
+
+
+@runtime_checkable
+class WithEpochs(Protocol):
+    """Shards that know which documents the mix repeats."""
+
+    @property
+    def epochs(self) -> NDArray[Any]:
+        """(documents,), how often each document was there before."""
+
+
 @dataclass(frozen=True)
 class CutReport:
-    """What cutting did to the documents: each is whole, split, truncated or not used, for one of three reasons."""
+    """What cutting did to the documents: each is whole, split, truncated or not used, for one of three reasons.
+
+    Tokens are those fed in, of all documents, of split ones, of truncated ones and of those the mix repeats;
+    `lost_tokens` could have been, and were cut off or stand in documents not used.
+    """
 
     documents: int
     whole: int
@@ -59,13 +85,21 @@ class CutReport:
     tokens: int
     trained_tokens: int
     lost_tokens: int
+    split_tokens: int
+    truncated_tokens: int
+    repeated: int
+    repeated_tokens: int
 
 
 @dataclass(frozen=True)
 class Pieces:
-    """Stretches of documents that fit the context: `length` tokens from `start` go in, each predicts the next."""
+    """Parts of documents that fit the context: `length` tokens go in, each predicts the next.
+
+    They are the document's first `head` tokens (0 but where turns in between were left out) and those from `start` on.
+    """
 
     document: NDArray[np.int64]
+    head: NDArray[np.int64]
     start: NDArray[np.int64]
     length: NDArray[np.int64]
     report: CutReport
@@ -83,8 +117,9 @@ def cut_documents(shards: Shards, context: int, policy: Policy) -> Pieces:
     """Stretches of at most `context` tokens, each with at least one trained target; what is left out is counted.
 
     A document of n tokens has n - 1 pairs of a token and its successor. Longer than the context: `split` keeps every
-    pair in consecutive pieces, `head` and `tail` keep one end, `drop` leaves the document out, `error` raises
-    DataError. Raises NoTrainedTokens when nothing with a trained target is left.
+    pair in consecutive pieces, `head` and `tail` keep one end, `turns` keeps the system prompt and the last whole turns
+    that fit, `first_turns` the first ones, `drop` leaves the document out, `error` raises DataError. Raises
+    NoTrainedTokens when nothing with a trained target is left.
     """
     bounds = np.asarray(shards.bounds, np.int64)
     pairs = np.maximum(np.diff(bounds) - 1, 0)
@@ -95,55 +130,94 @@ def cut_documents(shards: Shards, context: int, policy: Policy) -> Pieces:
             f"document {worst} has {pairs[worst] + 1} tokens and {over.sum()} exceed the context of {context}; "
             "raise model.context or set over_long"
         )
-    usable = np.flatnonzero((pairs > 0) & ~(over & (policy == "drop")))
-    if policy == "split":
-        document, start, length = _chunks(usable, pairs[usable], context)
-    else:
-        document, length = usable, np.minimum(pairs[usable], context)
-        start = pairs[usable] - length if policy == "tail" else np.zeros_like(usable)
-    trained = _trained_targets(shards, bounds[document] + start + 1, length)
+    cut = _cut(shards, bounds, pairs, context, policy)
+    trained = _trained_targets(shards, bounds, cut)
     kept = trained > 0
     if not kept.any():
         raise NoTrainedTokens(
             f"none of {len(pairs)} documents has a trained token within a context of {context}; look at the mix "
             "with `didact preview`"
         )
-    report = _cut_report(pairs, over, policy, document, length, trained)
-    return Pieces(document[kept], start[kept], length[kept], report)
+    document, head, start, length = cut[:, kept]
+    return Pieces(document, head, start, length, _cut_report(shards, pairs, over, policy, cut, trained))
 
 
-def _trained_targets(shards: Shards, first: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number of targets with a weight above zero in each stretch."""
-    if len(first) == 0:
-        return np.zeros(0, np.int64)
+def _cut(
+    shards: Shards, bounds: NDArray[np.int64], pairs: NDArray[np.int64], context: int, policy: Policy
+) -> NDArray[np.int64]:
+    """(4, n): document, head, start and length of n parts, trained or not."""
+    if policy in ("turns", "first_turns"):
+        return _cut_by_turns(shards, bounds, pairs, context, policy)
+    usable = np.flatnonzero((pairs > 0) & ((pairs <= context) | (policy != "drop")))
+    if policy == "split":
+        document, start, length = _chunks(usable, pairs[usable], context)
+    else:
+        document, length = usable, np.minimum(pairs[usable], context)
+        start = pairs[usable] - length if policy == "tail" else np.zeros_like(usable)
+    return np.stack([document, np.zeros_like(document), start, length])
+
+
+def _cut_by_turns(
+    shards: Shards, bounds: NDArray[np.int64], pairs: NDArray[np.int64], context: int, policy: Policy
+) -> NDArray[np.int64]:
+    turns = shards.turns if isinstance(shards, WithTurns) else None
+    if turns is None:
+        raise DataError(f"over_long: {policy} is for conversations, and these documents have no turns; use split")
+    over, fitting = np.flatnonzero(pairs > context), np.flatnonzero((pairs > 0) & (pairs <= context))
+    head, start, stop = keep_turns(policy, turns, shards.weights, bounds, over, context).T
+    some = stop > 0
+    zero = np.zeros_like(fitting)
+    columns = (
+        (fitting, over[some]),
+        (zero, head[some]),
+        (zero, start[some]),
+        (pairs[fitting], (head + stop - start - 1)[some]),
+    )
+    cut = np.stack([np.concatenate(column) for column in columns])
+    return cut[:, np.argsort(cut[0], kind="stable")]
+
+
+def _trained_targets(shards: Shards, bounds: NDArray[np.int64], cut: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of targets with a weight above zero in each part; the target of a head's last token is at `start`."""
+    document, head, start, length = cut
     running = np.concatenate([[0], np.cumsum(np.asarray(shards.weights) > 0)])
-    return running[first + length] - running[first]
+    first = bounds[document]
+    in_head = running[first + np.maximum(head, 1)] - running[first + 1]
+    return in_head + running[first + start + length - head + 1] - running[first + start + (head == 0)]
 
 
 def _cut_report(
+    shards: Shards,
     pairs: NDArray[np.int64],
     over: NDArray[np.bool_],
     policy: Policy,
-    document: NDArray[np.int64],
-    length: NDArray[np.int64],
+    cut: NDArray[np.int64],
     trained: NDArray[np.int64],
 ) -> CutReport:
     """Account for every document and every pair."""
     kept = trained > 0
-    used = np.unique(document[kept])
+    document, length = cut[0, kept], cut[3, kept]
+    used = np.unique(document)
     used_over = int(over[used].sum())
-    dropped = int(over.sum()) if policy == "drop" else 0
+    considered = np.zeros(len(pairs), np.bool_)
+    considered[cut[0]] = True
+    repeats = np.asarray(shards.epochs) > 0 if isinstance(shards, WithEpochs) else np.zeros(len(pairs), np.bool_)
+    tokens, in_over = int(length.sum()), int(length[over[document]].sum())
     return CutReport(
         documents=len(pairs),
         whole=len(used) - used_over,
         split=used_over if policy == "split" else 0,
         truncated=0 if policy == "split" else used_over,
-        dropped_over_long=dropped,
-        dropped_untrained=int((pairs > 0).sum()) - dropped - len(used),
+        dropped_over_long=int((over & ~considered).sum()),
+        dropped_untrained=int(considered.sum()) - len(used),
         dropped_empty=int((pairs == 0).sum()),
-        tokens=int(length[kept].sum()),
+        tokens=tokens,
         trained_tokens=int(trained.sum()),
-        lost_tokens=int(pairs.sum() - length[kept].sum()),
+        lost_tokens=int(pairs.sum()) - tokens,
+        split_tokens=in_over if policy == "split" else 0,
+        truncated_tokens=0 if policy == "split" else in_over,
+        repeated=int(repeats[used].sum()),
+        repeated_tokens=int(length[repeats[document]].sum()),
     )
 
 
@@ -192,7 +266,7 @@ def pack_epoch(pieces: Pieces, context: int, seed: int, epoch: int) -> PackingPl
     by_row = np.argsort(row, kind="stable")
     entries = np.empty(len(order), ENTRY)
     entries["row"] = row[by_row]
-    for name in ("document", "start", "length"):
+    for name in _FIELDS:
         entries[name] = getattr(pieces, name)[order[by_row]]
     return PackingPlan(entries, np.searchsorted(entries["row"], np.arange(count + 1)))
 
@@ -228,12 +302,15 @@ def gather_batch(shards: Shards, entries: NDArray[np.void]) -> Batch:
     """Read the tokens of some plan entries."""
     lengths = entries["length"].astype(np.int64)
     positions = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    first = np.asarray(shards.bounds)[entries["document"]] + entries["start"]
+    first = np.asarray(shards.bounds)[entries["document"]]
+    head, jump = (np.repeat(column, lengths) for column in (entries["head"], entries["start"] - entries["head"]))
     place = np.repeat(first, lengths) + positions
+    following = place + 1 + np.where(positions + 1 < head, 0, jump)
+    place += np.where(positions < head, 0, jump)
     return Batch(
         ids=shards.ids[place].astype(np.int64),
-        targets=shards.ids[place + 1].astype(np.int64),
-        weights=np.asarray(shards.weights[place + 1], np.float32),
+        targets=shards.ids[following].astype(np.int64),
+        weights=np.asarray(shards.weights[following], np.float32),
         positions=positions,
         lengths=lengths,
         documents=entries["document"].astype(np.int64),
@@ -288,9 +365,30 @@ class BatchPlan:
 
     def report(self) -> dict[str, Any]:
         """Counts of the cutting, and how full the rows are (the rest of a row is left out, not padded)."""
-        return asdict(self.pieces.report) | {
+        counts = asdict(self.pieces.report)
+        room = self.rows * self.context
+        return counts | {
             "pieces": len(self.pieces.length),
             "rows": self.rows,
-            "filled_share": self.pieces.report.tokens / (self.rows * self.context),
+            "filled_share": self.pieces.report.tokens / room,
             "steps_per_epoch": self.steps_per_epoch,
+            "shares": shares(self.pieces.report, room),
         }
+
+
+def shares(cut: CutReport, room: int) -> dict[str, dict[str, float]]:
+    """What became of tokens and of records, as shares.
+
+    Of all records: used, lost, split, truncated, repeated. Of all tokens that could have been fed in: used, lost (with
+    those that truncation took). Of the tokens fed in: split, truncated (in truncated records), repeated. padded: of the
+    rows' room, what is left open; it costs nothing, as no padding is computed.
+    """
+    records, tokens = cut.documents, cut.tokens + cut.lost_tokens
+    used = cut.whole + cut.split + cut.truncated
+    of_records = {"used": used, "lost": records - used, "split": cut.split, "truncated": cut.truncated}
+    of_fed = {"split": cut.split_tokens, "truncated": cut.truncated_tokens, "repeated": cut.repeated_tokens}
+    return {
+        "records": {name: count / records for name, count in (of_records | {"repeated": cut.repeated}).items()},
+        "tokens": {"used": cut.tokens / tokens, "lost": cut.lost_tokens / tokens, "padded": 1 - cut.tokens / room}
+        | {name: count / cut.tokens for name, count in of_fed.items()},
+    }

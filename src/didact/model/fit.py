@@ -134,6 +134,7 @@ def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
     sinks = phase.watch.sinks if phase.world.leads and not _finished(phase, state) else ()
     with stop_requests() as stopping, opened(sinks, phase.folder, phase.name, state.step) as others:
         log = MetricsLog(phase.folder / "metrics.jsonl", state.step, others) if phase.world.leads else None
+        _tell_data(phase, state, log)
         while not _finished(phase, state):
             _train_step(phase, state, log)
             if log is not None and _due(state.step, phase.settings.log_every, phase.steps):
@@ -153,6 +154,17 @@ def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
                     "command to go on"
                 )
     return _result(phase, state)
+
+
+def _tell_data(phase: Phase, state: TrainState, log: MetricsLog | None) -> None:
+    """Say what packing made of the data, and let the log of a new run begin with it."""
+    if log is None or _finished(phase, state):
+        return
+    told = phase.train.report() | {"planned_epochs": phase.steps / phase.train.steps_per_epoch}
+    if state.step == 0:
+        log.write({"event": "data", "step": 0} | told)
+    if phase.watch.on_data is not None:
+        phase.watch.on_data(phase.name, told)
 
 
 def _resume(phase: Phase) -> TrainState:

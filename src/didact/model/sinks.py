@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +29,12 @@ class Watch:
     """How a training is watched, which changes nothing about its result.
 
     peak_flops: what the device can compute per second, or None if unknown.
+    on_data: is told a phase's name and what packing made of its data, before the first step.
     """
 
     sinks: tuple[SinkName, ...] = ()
     peak_flops: float | None = None
+    on_data: Callable[[str, Mapping[str, Any]], None] | None = None
 
 
 WATCHED_BY_NOBODY = Watch()

@@ -260,11 +260,12 @@ class FinetuneSettings(TrainingSettings):
     muon_learning_rate: Positive = Field(
         0.01, description="Peak rate of Muon when optimizer is muon; half of pre-training's."
     )
-    over_long: Literal["drop", "error", "head", "tail"] = Field(
+    over_long: Literal["drop", "error", "head", "tail", "turns", "first_turns"] = Field(
         "drop",
-        description="A conversation longer than the context is dropped, ends the run, or keeps its head or its "
-        "tail; each "
-        "is counted. Half a conversation teaches half an answer, so drop is the default.",
+        description="A conversation longer than the context is dropped, ends the run (error), keeps the first or the "
+        "last tokens that fit (head, tail), or whole turns: `turns` keeps the system prompt and the last exchanges "
+        "that fit, `first_turns` its beginning. Each is counted. Half a conversation teaches half an answer, so drop "
+        "is the default.",
     )
 
 

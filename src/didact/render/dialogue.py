@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 Message: TypeAlias = Mapping[str, Any]
 """role: str.  content: str or None.  weight: float or None, 0 = not trained.  tool_calls: JSON text or None.
@@ -11,6 +14,22 @@ name, tool_call_id: str or None, not rendered."""
 
 Dialogue: TypeAlias = Sequence[Message]
 """Messages in the order they were said."""
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+"""Roles of messages; `Turns` holds places in this tuple."""
+
+
+class Turns(NamedTuple):
+    """Where the turns of n rendered dialogues begin.
+
+    starts: (m,) int64, first id of each turn with its marks, counted from its record's first id.  roles: (m,) uint8.
+    bounds: (n + 1,) int64, each record's part of the two.
+    """
+
+    starts: NDArray[np.int64]
+    roles: NDArray[np.uint8]
+    bounds: NDArray[np.int64]
+
 
 _SPEAKERS = {"user": "User: ", "assistant": "Assistant: ", "tool": "Tool: "}
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from didact.errors import DataError
 from didact.render.byte_pairs import Encoded
-from didact.render.dialogue import Dialogue, Message
+from didact.render.dialogue import ROLES, Dialogue, Message, Turns
 from didact.render.template import Marks
 from didact.render.tokenizer import Tokenizer
 
@@ -39,19 +39,19 @@ class Rendered(NamedTuple):
 class RenderedBatch(NamedTuple):
     """n records one after another. ids, weights: (T,).  bounds: (n + 1,) int64.
 
-    spans: (messages of all records, 2) int64 into `ids`.  messages: (n + 1,) int64, the records' bounds in `spans`.
+    spans: (messages of all records, 2) int64 into `ids`.  turns: where the same messages begin, and in whose role.
     """
 
     ids: NDArray[np.int32]
     weights: NDArray[np.float32]
     bounds: NDArray[np.int64]
     spans: NDArray[np.int64]
-    messages: NDArray[np.int64]
+    turns: Turns
 
     def record(self, at: int) -> Rendered:
         """One of the records."""
         start, stop = self.bounds[at], self.bounds[at + 1]
-        spans = self.spans[self.messages[at] : self.messages[at + 1]] - start
+        spans = self.spans[self.turns.bounds[at] : self.turns.bounds[at + 1]] - start
         return Rendered(self.ids[start:stop], self.weights[start:stop], spans.astype(np.int32))
 
 
@@ -71,6 +71,8 @@ class _Pieces:
     weights: list[float] = field(default_factory=list)
     record_ends: list[int] = field(default_factory=list)
     spans: list[int] = field(default_factory=list)
+    starts: list[int] = field(default_factory=list)
+    roles: list[int] = field(default_factory=list)
     message_ends: list[int] = field(default_factory=list)
 
 
@@ -124,12 +126,13 @@ class Renderer:
         laid = self._lay(pieces, threads)
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(laid.lengths)])
         within = np.arange(ends[-1], dtype=np.int64) - np.repeat(ends[:-1] - laid.starts, laid.lengths)
+        bounds = ends[np.array([0, *pieces.record_ends])]
         return RenderedBatch(
             ids=laid.pool[within],
             weights=np.repeat(laid.weights, laid.lengths),
-            bounds=ends[np.array([0, *pieces.record_ends])],
+            bounds=bounds,
             spans=ends[np.array(pieces.spans, dtype=np.int64)].reshape(-1, 2),
-            messages=np.array([0, *pieces.message_ends], dtype=np.int64),
+            turns=_turns(pieces, ends, bounds),
         )
 
     def lengths(self, dialogues: Sequence[Dialogue], tools: Sequence[str | None] = (), threads: int = 1) -> Lengths:
@@ -203,6 +206,8 @@ class Renderer:
             name, known = self.tokenizer.template.name, ", ".join(self._slots)
             raise DataError(f"role '{role}' has no marks in template '{name}', which knows {known}")
         content = message.get("content") or ""
+        pieces.starts.append(len(pieces.sources))
+        pieces.roles.append(ROLES.index(role))
         if role != "assistant":
             self._put(pieces, slot, content, 0.0)
             pieces.spans.extend((len(pieces.sources) - 2, len(pieces.sources)))
@@ -238,6 +243,13 @@ class Renderer:
         sources = np.array(pieces.sources, dtype=np.int64)
         weights = np.array(pieces.weights, dtype=np.float32)
         return _Laid(np.concatenate([self._pool, ids]), starts[sources], lengths[sources], weights)
+
+
+def _turns(pieces: _Pieces, ends: NDArray[np.int64], bounds: NDArray[np.int64]) -> Turns:
+    """Where turns begin; `ends` are the pieces' bounds in the ids, `bounds` the records'."""
+    of_record = np.array([0, *pieces.message_ends], dtype=np.int64)
+    starts = ends[np.array(pieces.starts, dtype=np.int64)] - np.repeat(bounds[:-1], np.diff(of_record))
+    return Turns(starts, np.array(pieces.roles, dtype=np.uint8), of_record)
 
 
 def _weight(message: Message) -> float:

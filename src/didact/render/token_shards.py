@@ -4,6 +4,8 @@ OUT/{mix}/{split}/ids.npy         (T,) uint16 or uint32
                   weights.npy     (T,) uint8, or float32 where a weight is not 0 or 1; absent for plain text
                   bounds.npy      (n + 1,) int64
                   record_ids.npy  (n, 16) uint8      epochs.npy (n,) int32      sources.npy (n,) int32
+                  turn_starts.npy (m,) int32    turn_roles.npy (m,) uint8    turn_bounds.npy (n + 1,) int64
+                                  where each dialogue's turns begin; absent for plain text
                   split.json      counts, and size and SHA-256 of each file
 OUT/manifest.json                 written last: all of the above together
 """
@@ -24,21 +26,23 @@ from numpy.typing import NDArray
 from didact.canonical import content_hash
 from didact.durable import atomic_dir, read_json, sha256_file, write_json
 from didact.errors import CorruptVersion, StoreError, UnknownName
+from didact.render.dialogue import Turns
 from didact.render.npy import NpyWriter, open_npy
 from didact.render.renderer import Renderer
 from didact.render.tokenizer import Tokenizer
 
-_FORMAT = 1
+_FORMAT = 2
 _BATCH_ROWS = 8192
 _ID_BYTES = 16
 
 
 class _Batch(NamedTuple):
-    """Rendered rows. weights is None for plain text, where all ids but the first of a record weigh 1."""
+    """Rendered rows. Of plain text, where all ids but the first of a record weigh 1, weights and turns are None."""
 
     ids: NDArray[np.int32]
     bounds: NDArray[np.int64]
     weights: NDArray[np.float32] | None
+    turns: Turns | None
 
 
 def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, workers: int = 1) -> dict[str, Any]:
@@ -123,6 +127,7 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
             )
         )
         weights = stack.enter_context(_WeightWriter(folder / "weights.npy"))
+        turns = stack.enter_context(_TurnWriter(folder)) if column == "messages" else None
         bounds.append(np.zeros(1, np.int64))
         for rows in _rows(files, column):
             batch = _render(rows, column, renderer, threads)
@@ -133,6 +138,8 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
             sources.append(_codes(rows.column("source").to_pylist(), source_codes))
             if batch.weights is not None:
                 weights.append(batch.weights)
+            if turns is not None and batch.turns is not None:
+                turns.append(batch.turns)
             records, tokens = records + rows.num_rows, tokens + batch.ids.size
             trained += batch.ids.size - rows.num_rows if batch.weights is None else int(np.count_nonzero(batch.weights))
     counts = {"records": records, "tokens": tokens, "trained_tokens": trained}
@@ -158,10 +165,10 @@ def _rows(files: list[Path], column: str) -> Iterator[pa.RecordBatch]:
 def _render(rows: pa.RecordBatch, column: str, renderer: Renderer, threads: int) -> _Batch:
     if column == "text":
         encoded = renderer.render_texts(rows.column("text"), threads)
-        return _Batch(encoded.ids, encoded.bounds, None)
+        return _Batch(encoded.ids, encoded.bounds, None, None)
     tools = rows.column("tools").to_pylist() if "tools" in rows.schema.names else []
     batch = renderer.render_batch(rows.column("messages").to_pylist(), tools, threads)
-    return _Batch(batch.ids, batch.bounds, batch.weights)
+    return _Batch(batch.ids, batch.bounds, batch.weights, batch.turns)
 
 
 def _id_bytes(ids: pa.Array) -> NDArray[np.uint8]:
@@ -206,6 +213,25 @@ class _WeightWriter:
             self._writer.close()
 
 
+class _TurnWriter(ExitStack):
+    """Where turns begin, as three files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        types = (("starts", np.int32), ("roles", np.uint8), ("bounds", np.int64))
+        self._starts, self._roles, self._bounds = (
+            self.enter_context(NpyWriter(folder / f"turn_{name}.npy", dtype)) for name, dtype in types
+        )
+        self._bounds.append(np.zeros(1, np.int64))
+        self._count = 0
+
+    def append(self, turns: Turns) -> None:
+        self._starts.append(turns.starts)
+        self._roles.append(turns.roles)
+        self._bounds.append(turns.bounds[1:] + self._count)
+        self._count += turns.starts.size
+
+
 class TokenShards:
     """One split of one mix as the trainer reads it; the arrays are mapped, not loaded.
 
@@ -229,6 +255,8 @@ class TokenShards:
         self.sources: NDArray[np.int32] = open_npy(folder / "sources.npy")
         self.weights: NDArray[np.uint8] | NDArray[np.float32] = self._weights()
         """(T,) weight of each id as a target, uint8 or float32."""
+        self.turns: Turns | None = self._turns()
+        """Where the dialogues' turns begin; None for plain text."""
 
     @classmethod
     def open(cls, out_dir: Path, mix: str, split: str) -> TokenShards:
@@ -254,6 +282,11 @@ class TokenShards:
             path = self.folder / file["path"]
             if sha256_file(path) != file["sha256"]:
                 raise StoreError(f"{path}: content changed; remove {self.folder} and tokenize again")
+
+    def _turns(self) -> Turns | None:
+        if not (self.folder / "turn_bounds.npy").is_file():
+            return None
+        return Turns(*(open_npy(self.folder / f"turn_{name}.npy") for name in Turns._fields))
 
     def _weights(self) -> NDArray[np.uint8] | NDArray[np.float32]:
         stored = self.folder / "weights.npy"

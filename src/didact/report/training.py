@@ -19,7 +19,7 @@ _SHOWN = 100
 def run_summary(metrics: Mapping[str, Any]) -> RenderableType:
     """Phases, scores before and after fine-tuning, sample answers."""
     evaluations = metrics["evaluations"]
-    parts: list[RenderableType] = [_phases(metrics["phases"])]
+    parts: list[RenderableType] = [_phases(metrics["phases"]), _data(metrics["phases"])]
     parts += [_curves(name, phase["validations"]) for name, phase in metrics["phases"].items() if phase["validations"]]
     if evaluations:
         parts.append(evaluation_summary(evaluations))
@@ -56,6 +56,37 @@ def _phases(phases: Mapping[str, Any]) -> RenderableType:
         "Training (losses in nats per trained token)",
         ["phase", "steps", "tokens", "tokens/s", "seconds", "train loss", "validation loss"],
         rows,
+    )
+
+
+def _data(phases: Mapping[str, Any]) -> RenderableType:
+    """What packing made of each phase's data: counts, and beside them shares of records and of tokens."""
+    kinds = ("used", "lost", "split", "truncated", "repeated", "padded")
+    rows = []
+    for name, phase in phases.items():
+        for unit, of in phase["data"]["shares"].items():
+            told = (f"{of[kind]:.2%}" if kind in of else "–" for kind in kinds)
+            rows.append([name, unit, phase["data"]["documents" if unit == "records" else "tokens"], *told])
+    title = "Data (lost: over-long, untrained or empty; padded: room left open in rows, which costs nothing)"
+    return table(title, ["phase", "unit", "count", *kinds], rows, left=2)
+
+
+_LOSSES = {
+    "dropped_over_long": "longer than the context",
+    "dropped_untrained": "without a trained token",
+    "dropped_empty": "empty",
+}
+
+
+def data_line(told: Mapping[str, Any]) -> str:
+    """What packing made of the data, in one line; `told` is the report of a plan."""
+    parts = [f"{told[kind]:,} {kind}" for kind in ("whole", "split", "truncated") if told[kind]]
+    parts += [f"{told[kind]:,} left out ({why})" for kind, why in _LOSSES.items() if told[kind]]
+    share = told["shares"]["tokens"]
+    tail = f", {100 * share['repeated']:.1f} % of them repeats" if share["repeated"] else ""
+    return (
+        f"{told['documents']:,} records: {', '.join(parts)}; {told['tokens']:,} tokens in {told['rows']:,} rows, "
+        f"{100 * share['used']:.1f} % of all, {100 * share['padded']:.1f} % of the rows open{tail}"
     )
 
 
