@@ -27,7 +27,7 @@ from tiny_recipe import (
 
 from didact.build.pipeline import build
 from didact.durable import sha256_file
-from didact.errors import ImpossibleMix, InputMissing, TooManyRejected
+from didact.errors import ImpossibleMix, InputMissing, NothingKept, TooManyRejected
 from didact.records.findings import CODES
 from didact.store.version import Version
 
@@ -305,6 +305,22 @@ def test_a_mix_without_enough_rows_is_refused_repeated_or_shared_out(home: Path)
     shared = build_tiny(home, mixes={"finetune": mix | {"budget": 50, "on_exhaust": "renormalise"}})
     entries = shared.manifest.mixes["finetune"].sources
     assert (entries["sums"].achieved.records, entries["stories"].achieved.records) == (own, 50 - own)
+
+
+def test_a_build_that_keeps_nothing_is_no_result(tmp_path: Path) -> None:
+    """When every row is lost, or there was none, the build fails with what each stage took, and publishes nothing."""
+    rows = [{"instruction": "Say it again.", "input": "", "output": "Again."}] * 3
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"instruction": ')
+    (tmp_path / "empty.jsonl").write_bytes(b"")
+    recipe: dict[str, Any] = {"name": "x", "filters": [{"signal": "response.words", "min": 2}], "tokenizer": None}
+    told = (
+        r"no record is left of 4 rows: read lost 1 \(JS001 1\), filter lost 3 \(response\.words<2 3\); .*validate"
+    )
+    for file, match in (("rows", told), ("empty", "the sources hold no row")):
+        sources = {"s": {"path": str(tmp_path / f"{file}.jsonl"), "format": "alpaca"}}
+        with pytest.raises(NothingKept, match=match):
+            build(recipe | {"sources": sources}, store=tmp_path / "store", workers=1)
+    assert not (tmp_path / "store" / "data").exists()
 
 
 def test_without_mixes_every_source_with_rows_is_taken_once(home: Path) -> None:

@@ -83,7 +83,7 @@ def holds_after_kill(home: Path, store: Path, whole: Mapping[str, str]) -> None:
     again = build(tiny(home, store=str(store)), workers=1)
     assert again.verify() == [] and bytes_of(again) == whole
     assert place.versions("tiny") == [again.path.name] and place.ref("tiny", "latest") == again.path.name
-    assert not list((store / "data").rglob(f"{ASIDE}*"))
+    assert not list(store.rglob(f"{ASIDE}*"))
 
 
 @pytest.mark.parametrize("share", [0.15, 0.5, 0.85])

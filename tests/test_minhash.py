@@ -99,7 +99,7 @@ KEYS = st.integers(1, 4).flatmap(
 def test_small_buckets_give_every_pair_that_shares_a_band(rows: list[list[int]]) -> None:
     """Below the cap the pairs are all of those a comparison of everything with everything finds, sorted, once each."""
     keys = keys_of(rows)
-    pairs = [tuple(pair) for pair in candidate_pairs(keys, cap=20).tolist()]
+    pairs = [tuple(pair) for pair in candidate_pairs(keys.T, cap=20).tolist()]
     assert pairs == sorted(pairs_by_hand(keys))
 
 
@@ -107,7 +107,7 @@ def test_small_buckets_give_every_pair_that_shares_a_band(rows: list[list[int]])
 def test_crowded_buckets_propose_less_but_never_wrongly(rows: list[list[int]]) -> None:
     """With a tiny cap every pair still shares a band, and rows that share a band stay connected."""
     keys = keys_of(rows)
-    pairs = {(i, j) for i, j in candidate_pairs(keys, cap=2).tolist()}
+    pairs = {(i, j) for i, j in candidate_pairs(keys.T, cap=2).tolist()}
     assert pairs <= pairs_by_hand(keys)
     for band in keys.T:
         for key in np.unique(band):
@@ -121,7 +121,7 @@ def test_a_template_that_everyone_shares_costs_no_square() -> None:
     keys = generator.integers(0, 2**63, (30_000, 12), dtype=np.uint64)
     keys[:, 3] = 7
     keys[20_000, 5:] = keys[11, 5:]
-    pairs = candidate_pairs(keys)
+    pairs = candidate_pairs(keys.T)
     assert len(pairs) < 30_000 * 3
     assert [11, 20_000] in pairs.tolist()
 
@@ -131,7 +131,7 @@ def test_rows_that_two_crowded_bands_tell_apart_are_found() -> None:
     place = np.random.default_rng(0).permutation(30_000).astype(np.uint64)
     keys = np.stack([place % 150, np.full_like(place, 7), place // 200, place + 1], axis=1)
     row_at = np.argsort(place).tolist()
-    pairs = {(i, j) for i, j in candidate_pairs(keys).tolist()}
+    pairs = {(i, j) for i, j in candidate_pairs(keys.T).tolist()}
     alike = [(row_at[200 * block + i], row_at[200 * block + i + 150]) for block in range(150) for i in range(50)]
     assert all((min(pair), max(pair)) in pairs for pair in alike)
 
@@ -153,7 +153,7 @@ def test_planted_near_copies_are_found_among_unrelated_texts() -> None:
     originals = [[f"w{word}" for word in generator.integers(0, 5000, 80)] for _ in range(200)]
     copies = [[*words[:40], "changed", *words[41:]] for words in originals]
     hashes, offsets = shingles(view_of(*(" ".join(words) for words in (*originals, *copies))), 5)
-    pairs = candidate_pairs(band_keys(signatures(hashes, offsets), choose_bands(0.8)))
+    pairs = candidate_pairs(band_keys(signatures(hashes, offsets), choose_bands(0.8)).T)
     near = {
         (i, j) for (i, j), score in zip(pairs.tolist(), jaccard(hashes, offsets, pairs), strict=True) if score >= 0.8
     }

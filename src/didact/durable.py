@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from didact.errors import StoreError
 
 ASIDE = ".aside-"
 """Prefix of everything half-written; readers ignore such names and `remove_asides` deletes them."""
+_ASIDE_NAME = re.compile(rf"^{re.escape(ASIDE)}[0-9a-f]{{12}}-")
 
 
 def aside_name(path: Path) -> Path:
@@ -42,14 +45,62 @@ def sync_folder(path: Path) -> None:
 
 
 @contextmanager
-def store_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses (full, read-only, a file where a folder belongs) into a StoreError naming `path`."""
+def store_errors(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn what the disk refuses (full, read-only, a file where a folder belongs) into a StoreError naming `path`, what
+    was needed where that is known (bytes), what is free, and what to do.
+    """
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or choose another store"
-        ) from error
+        raise StoreError(_refusal(path, error, needed)) from error
+
+
+def _refusal(path: Path, error: OSError, needed: int | None) -> str:
+    """One line for a refusal. What was half-written is gone by now, so what is free is what it did not fit into."""
+    # Libraries wrap the system's words in their own; the number is the system's.
+    words = os.strerror(error.errno) if error.errno else str(error)
+    told = f"{_final(path)}: cannot be written ({words})"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        room = _room(_there(path), needed)
+        return f"{told}; {room}: make room or choose another place, then run again; what is complete is kept"
+    if error.errno == errno.EROFS:
+        return f"{told}; mount it for writing or choose another place"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{told}; get the right to write there or choose another place"
+    return f"{told}; free space or choose another place"
+
+
+def _room(there: Path, needed: int | None) -> str:
+    """What was needed, and what is free."""
+    disk = os.statvfs(there)
+    if disk.f_files and not disk.f_favail:
+        return "it needs a file of its own, and the file system has no place for one more"
+    free = f"{disk.f_bavail * disk.f_frsize / 1e6:,.2f} MB are free"
+    return f"it needs more than the {free}" if needed is None else f"it needs {needed / 1e6:,.2f} MB, {free}"
+
+
+def _final(path: Path) -> Path:
+    """The name that a file half-written will have, in a folder half-written too."""
+    return Path(*(_ASIDE_NAME.sub("", part) for part in path.parts))
+
+
+def _there(path: Path) -> Path:
+    """The path itself or the nearest folder around it that exists."""
+    whole = path.absolute()
+    return next(one for one in (whole, *whole.parents) if one.exists())
+
+
+def require_writable(folder: Path) -> None:
+    """Raise StoreError when nothing can be made in a folder, which may itself be still to be made.
+
+    Writes nothing, so that a call that fails for another reason leaves no trace.
+    """
+    with store_errors(folder):
+        there = _there(folder)
+        if os.statvfs(there).f_flag & os.ST_RDONLY:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        if not os.access(there, os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 @contextmanager
@@ -87,13 +138,13 @@ def _lock_file(path: Path) -> BufferedWriter:
         return path.open("ab")
 
 
-def write_with(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` make a file aside, then sync it and give it its name in one step.
+def write_with(path: Path, write: Callable[[Path], None], needed: int | None = None) -> None:
+    """Let `write` make a file aside, then sync it and give it its name in one step. needed: its bytes, where known.
 
     Raises StoreError when the disk refuses (full, read-only); nothing is left behind then.
     """
     aside = aside_name(path)
-    with store_errors(path):
+    with store_errors(path, needed):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(aside)
@@ -107,7 +158,7 @@ def write_with(path: Path, write: Callable[[Path], None]) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a whole file or none of it."""
-    write_with(path, lambda aside: _write_bytes(aside, content))
+    write_with(path, lambda aside: _write_bytes(aside, content), len(content))
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

@@ -7,6 +7,7 @@ DidactError
 │   └── UnknownName         a name that no registry knows; lists the nearest known ones
 ├── DataError               exit 1: the call is sound, the data cannot do what was asked
 │   ├── EmptySplit          a requested split would hold no record
+│   ├── NothingKept         every row was rejected or dropped, or there was none
 │   ├── ImpossibleMix       the sources cannot supply the shares and budget asked for
 │   ├── NoPlace             a format has no place for what a record holds
 │   ├── WouldLose           a conversion would lose something, and nobody allowed it
@@ -70,6 +71,10 @@ class DataError(DidactError):
 
 class EmptySplit(DataError):
     """A requested split would hold no record."""
+
+
+class NothingKept(DataError):
+    """No record is left of what a build read, or it read none."""
 
 
 class ImpossibleMix(DataError):

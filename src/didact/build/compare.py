@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -41,6 +42,20 @@ def compared_views(settings: MinHashSettings) -> tuple[ViewName, ...]:
 
 
 @dataclass(frozen=True)
+class _BandKeys(Sequence[U64]):
+    """The keys of each band of some rows, read from the chunks when they are asked for."""
+
+    rows: Rows
+    chosen: I64
+
+    def __len__(self) -> int:
+        return self.rows.width("bands")
+
+    def __getitem__(self, band: int) -> U64:  # type: ignore[override]  # no slices
+        return self.rows.nth("bands", band)[self.chosen]
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Finds near-duplicates among rows of a build."""
 
@@ -50,7 +65,7 @@ class Comparison:
     def near_duplicates(self, rows: I64) -> Pairs:
         """Verified pairs among some rows (ascending), as places in `rows`.
 
-        Memory: bands as 8 bytes per row and band, and the shingles of the rows that some band proposes.
+        Memory: the keys of one band, 8 bytes a row, and the shingles of the rows that some band proposes.
         """
         proposed = self._proposed(rows)
         involved, local = np.unique(proposed, return_inverse=True)
@@ -66,9 +81,8 @@ class Comparison:
         return Pairs(chosen[:, 0], chosen[:, 1], similarity[same])
 
     def _proposed(self, rows: I64) -> I64:
-        bands = self.rows.matrix("bands")[rows]
         signed = np.flatnonzero(self.rows.column("shingles")[rows] > 0)
-        return signed[candidate_pairs(bands[signed])].reshape(-1, 2)
+        return signed[candidate_pairs(_BandKeys(self.rows, rows[signed]))].reshape(-1, 2)
 
     def _same_details(self, rows: I64, pairs: I64) -> NDArray[np.bool_]:
         """Pairs that agree on what makes another question of the same words: numbers, literals, a short answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from didact.build.rows import Rows
 from didact.curate.dedup import exact_duplicates, keep_best
 from didact.curate.filters import bounds_of, decide, signals_of
 from didact.curate.order import I64
-from didact.errors import AccountingError
+from didact.errors import AccountingError, NothingKept
 from didact.recipe.selection import DedupSettings, FilterRule
 from didact.store.manifest import Account
 
@@ -78,6 +79,29 @@ def check(account: Account) -> None:
             f"{account.lost} lost; "
             "this is a defect of Didact, please report it"
         )
+
+
+def refuse_nothing(fates: Fates) -> None:
+    """Raise NothingKept, with what became of the rows stage by stage, when no row is left: an empty version would pass
+    for a result.
+    """
+    if fates.alive.any():
+        return
+    read = sum(account.rows_in for account in fates.accounts if account.stage == "read")
+    lost: dict[str, Counter[str]] = {}
+    for account in fates.accounts:
+        lost.setdefault(account.stage, Counter()).update(account.dropped | account.rejected)
+    told = [
+        f"{stage} lost {sum(reasons.values()):,} ({', '.join(f'{name} {n:,}' for name, n in reasons.most_common(3))})"
+        for stage, reasons in lost.items()
+        if reasons
+    ]
+    if not read:
+        raise NothingKept("no record is left: the sources hold no row; check their paths, `where` and `limit`")
+    raise NothingKept(
+        f"no record is left of {read:,} rows: {', '.join(told)}; look at the inputs with `didact validate`, loosen the "
+        "filters, or leave the source out"
+    )
 
 
 def takes_part(rows: Rows, sources: Sequence[str] | None) -> NDArray[np.bool_]:

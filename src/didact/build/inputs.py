@@ -28,7 +28,7 @@ ALGORITHMS = {
     "split": 1,
     "mix": 1,
     "tokenizer": 1,
-    "layout": 2,
+    "layout": 3,
 }
 """Version of each algorithm; raised when a change of code changes what it yields, so that old results are not
 reused.

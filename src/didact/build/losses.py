@@ -97,10 +97,16 @@ class SideTask:
     """Rows of each chunk that stayed."""
 
     def write(self) -> FileEntry:
-        """Write the file."""
-        tables = [self._columns(chunk, rows) for chunk, rows in zip(self.chunks, self.alive, strict=True)]
-        whole = pa.concat_tables(tables, promote_options="default")
-        return write_parquet(self.folder, f"{self.part}/{self.part}.parquet", whole, random=self.part == "signatures")
+        """Write the file, chunk by chunk: the signatures of a million rows are half a gigabyte."""
+        none = np.zeros(0, np.int64)
+        # What only some sources measure is null for the others.
+        schema = pa.unify_schemas([self._columns(chunk, none).schema for chunk in self.chunks])
+        tables = (
+            pa.concat_tables([schema.empty_table(), self._columns(chunk, rows)], promote_options="default")
+            for chunk, rows in zip(self.chunks, self.alive, strict=True)
+        )
+        name, random = f"{self.part}/{self.part}.parquet", self.part == "signatures"
+        return write_tables(self.folder, name, schema, tables, random)
 
     def _columns(self, chunk: ChunkResult, rows: I64) -> pa.Table:
         side = chunk.table("side")
@@ -144,7 +150,7 @@ def _dropped(folder: Path, fates: Fates) -> Iterator[DroppedTask]:
 
 
 def _write_dropped(task: DroppedTask) -> FileEntry:
-    table = task.rows.table()
+    table = task.rows.table(task.rows.opened())
     columns = {
         "id": [value.hex() for value in table["id"].to_pylist()],
         "source": task.rows.sources(),
@@ -181,7 +187,8 @@ def _rejected(curated: Curated) -> Iterator[pa.Table]:
         [("source", "ascending"), ("path", "ascending"), ("index", "ascending"), ("offset", "ascending")]
     )
     for start in range(0, whole.num_rows, _PART_ROWS):
-        yield whole.slice(start, _PART_ROWS)
+        # A slice would send all rows to the worker that writes these.
+        yield whole.take(pa.array(range(start, min(start + _PART_ROWS, whole.num_rows))))
 
 
 def _side_tasks(folder: Path, fates: Fates) -> Iterator[SideTask]:
@@ -191,5 +198,5 @@ def _side_tasks(folder: Path, fates: Fates) -> Iterator[SideTask]:
     alive = tuple(np.flatnonzero(fates.alive[start:end]).astype(np.int64) for start, end in bounds)
     if rows.chunks:
         yield SideTask(folder, "signals", rows.chunks, alive)
-    if any("signature" in side.schema.names for side in rows.sides):
+    if any("signature" in chunk.table("side").schema.names for chunk in rows.chunks):
         yield SideTask(folder, "signatures", rows.chunks, alive)

@@ -14,7 +14,7 @@ import numpy as np
 from didact.build.assemble import logical_digest, mix_rows, shard_tasks, usable, wanted_mixes
 from didact.build.compare import Comparison
 from didact.build.count import Counts, count_rows, load_kernels, ready_tokenizer
-from didact.build.decide import Fates, drop_duplicates, filter_rows, takes_part
+from didact.build.decide import Fates, drop_duplicates, filter_rows, refuse_nothing, takes_part
 from didact.build.hold_out import hold_out
 from didact.build.inputs import Inputs, resolve_inputs
 from didact.build.losses import account_unused, loss_tasks
@@ -77,6 +77,7 @@ def build(
     loaded, base = load_recipe(recipe)
     place = Store(Path(store) if store is not None else base / loaded.store)
     listener = tell if tell is not None else Silent()
+    place.require_writable()
     listener.stage("inputs")
     with Spool(place.spools) as spool:
         inputs = resolve_inputs(loaded, base, spool)
@@ -94,6 +95,7 @@ def _build(
 ) -> Version:
     # Two builds of one plan would write, and give away, the same folder.
     own, other = place.build(inputs.plan) / "lock", "waiting for another build of the same plan"
+    place.sweep()
     with place.in_use(lambda: listener.note("waiting for gc")), locked(own, lambda: listener.note(other)):
         done = _built(place, loaded, inputs)
         if done is not None:
@@ -143,6 +145,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     job.stage("deduplicate")
     compare = Comparison(rows, recipe.dedup.minhash) if recipe.dedup.minhash else None
     drop_duplicates(fates, recipe.dedup, compare)
+    refuse_nothing(fates)
 
     job.stage("split")
     held = hold_out(rows, fates.alive, recipe)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,6 @@ class Rows:
         return int(self.offsets[-1])
 
     @cached_property
-    def sides(self) -> tuple[pa.Table, ...]:
-        """The side columns of each chunk, mapped from disk."""
-        return tuple(chunk.table("side") for chunk in self.chunks)
-
-    @cached_property
     def source(self) -> NDArray[np.int32]:
         """Index of each row's source."""
         place = {name: i for i, name in enumerate(self.sources)}
@@ -76,22 +72,23 @@ class Rows:
         """A numeric side column of all rows; not a number where a chunk did not measure it, since only some sources
         need it.
         """
-        parts = [_numbers(side, name) for side in self.sides]
-        return np.concatenate(parts) if parts else np.zeros(0)
+        # Each table is let go at once: what stays mapped counts as this process's memory.
+        return _joined([_numbers(chunk.table("side"), name) for chunk in self.chunks], np.zeros(0))
 
-    def matrix(self, name: str) -> U64:
-        """A side column of fixed-size lists of 64-bit words, as (rows, list size)."""
-        parts = [side.column(name).combine_chunks() for side in self.sides]
-        return (
-            np.concatenate([part.flatten().to_numpy().reshape(len(part), -1) for part in parts])
-            if parts
-            else np.zeros((0, 0), np.uint64)
-        )
+    def width(self, name: str) -> int:
+        """Size of the lists in a side column of fixed-size lists; 0 without chunks."""
+        return next((chunk.table("side").schema.field(name).type.list_size for chunk in self.chunks), 0)
+
+    def nth(self, name: str, place: int) -> U64:
+        """The values at one place of a side column of fixed-size lists of 64-bit words."""
+        parts = [_nth(chunk.table("side").column(name).combine_chunks(), place) for chunk in self.chunks]
+        return _joined(parts, np.zeros(0, np.uint64))
 
     def keys(self, name: str) -> U64:
         """A 16-byte side column as (rows, 2) 64-bit words."""
-        parts = [np.frombuffer(fixed_bytes(side.column(name)), dtype="<u8").reshape(-1, 2) for side in self.sides]
-        return np.concatenate(parts) if parts else np.zeros((0, 2), np.uint64)
+        tables = (chunk.table("side") for chunk in self.chunks)
+        parts = [np.frombuffer(fixed_bytes(side.column(name)), dtype="<u8").reshape(-1, 2) for side in tables]
+        return _joined(parts, np.zeros((0, 2), np.uint64))
 
     @cached_property
     def ids(self) -> U64:
@@ -106,9 +103,11 @@ class Rows:
     def by_chunk(self, rows: I64) -> Iterator[tuple[ChunkResult, I64, I64]]:
         """For each chunk that holds some of the rows: the chunk, the places in `rows`, the rows within the chunk."""
         chunk, inside = self.locate(rows)
-        for index in np.unique(chunk):
-            places = np.flatnonzero(chunk == index)
-            yield self.chunks[index], places, inside[places]
+        order = np.argsort(chunk, kind="stable").astype(np.int64)
+        bounds = np.searchsorted(chunk[order], np.arange(len(self.chunks) + 1))
+        for index, (start, end) in enumerate(pairwise(bounds.tolist())):
+            if start < end:
+                yield self.chunks[index], order[start:end], inside[order[start:end]]
 
     def sets(self, rows: I64, make: Callable[[Segments], tuple[U64, I64]]) -> tuple[U64, I64]:
         """Variable-length values of some rows, made chunk by chunk from their texts;
@@ -127,11 +126,20 @@ class Rows:
         return np.concatenate(values), np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
 
 
+def _joined(parts: list[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else none
+
+
 def _numbers(side: pa.Table, name: str) -> NDArray[Any]:
     if name not in side.schema.names:
         return np.full(side.num_rows, np.nan, np.float32)
     numbers: NDArray[Any] = side.column(name).combine_chunks().to_numpy(zero_copy_only=False)
-    return numbers
+    return numbers.copy()
+
+
+def _nth(lists: pa.FixedSizeListArray, place: int) -> U64:
+    values: U64 = lists.flatten().to_numpy().reshape(len(lists), -1)[:, place]
+    return values.copy()
 
 
 def fixed_bytes(column: pa.ChunkedArray) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +35,10 @@ _OPTIONAL = {"weight": pa.float32(), "name": pa.string(), "tool_calls": pa.strin
 _LABELS = ("kind", "group", "task", "language")
 
 SHARD_BYTES = 64_000_000
-"""Text per shard file: large enough to read fast, small enough to hold in memory and to send."""
+"""Text per shard file: large enough to read fast, small enough to send."""
+
+GROUP_ROWS = 10_000
+"""Rows per row group. Also what is held as Python objects at a time while a shard is written, about 60 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +49,33 @@ class Gather:
     chunk: I64
     inside: I64
 
-    def table(self) -> pa.Table:
-        """The rows' records in the wanted order, and `content`, the content key that each has after cleaning."""
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+    def opened(self) -> tuple[pa.Table, ...]:
+        """The chunks' records, mapped from disk, and `content`, the content key that each has after cleaning."""
+        return tuple(
+            chunk.table("records").append_column("content", chunk.table("side")["content"]) for chunk in self.chunks
+        )
+
+    def table(self, opened: tuple[pa.Table, ...], part: slice = slice(None)) -> pa.Table:
+        """Some of the rows, or all, in the wanted order. opened: what `opened` gave."""
+        chosen, inside = self.chunk[part], self.inside[part]
         parts, places = [], []
-        for index in np.unique(self.chunk):
-            where = np.flatnonzero(self.chunk == index)
+        for index in np.unique(chosen):
+            where = np.flatnonzero(chosen == index)
             # Ascending rows first: a take in file order touches every mapped page once.
-            where = where[np.argsort(self.inside[where], kind="stable")]
-            chunk = self.chunks[index]
-            whole = chunk.table("records").append_column("content", chunk.table("side")["content"])
-            parts.append(whole.take(pa.array(self.inside[where])))
+            where = where[np.argsort(inside[where], kind="stable")]
+            parts.append(opened[index].take(pa.array(inside[where])))
             places.append(where)
         if not parts:
             return concat([]).append_column("content", pa.array([], pa.binary(16)))
         back = np.argsort(np.concatenate(places), kind="stable")
         return concat(parts).take(pa.array(back))
 
-    def sources(self) -> list[str]:
-        """Source of each row."""
-        return [self.chunks[index].source for index in self.chunk.tolist()]
+    def sources(self, part: slice = slice(None)) -> list[str]:
+        """Source of each of some rows, or of all."""
+        return [self.chunks[index].source for index in self.chunk[part].tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,24 +118,33 @@ def write_file(task: FileTask) -> FileEntry:
 
 
 def _write_shard(task: ShardTask) -> FileEntry:
-    table = task.rows.table()
-    records = _named(table, task.rows.sources(), task.context)
+    """Group by group, so that only one is in memory; the first tells the columns."""
+    opened = task.rows.opened()
+    parts = (slice(start, start + GROUP_ROWS) for start in range(0, len(task.rows), GROUP_ROWS))
+    tables = (_shard_rows(task, opened, part) for part in parts)
+    first = next(tables)
+    return write_tables(task.folder, task.name, first.schema, chain([first], tables))
+
+
+def _shard_rows(task: ShardTask, opened: tuple[pa.Table, ...], part: slice) -> pa.Table:
+    table = task.rows.table(opened, part)
+    records = _named(table, task.rows.sources(part), task.context)
     columns = _labels(table, records, task)
-    columns["epoch"] = pa.array(task.epochs, pa.int32())
+    columns["epoch"] = pa.array(task.epochs[part], pa.int32())
     columns |= _PURPOSES[task.purpose](records, task)
     columns["record"] = pa.array([record.canonical().decode() for record in records], pa.string())
-    return write_parquet(task.folder, task.name, pa.table(columns))
+    return pa.table(columns)
 
 
-def write_parquet(folder: Path, name: str, table: pa.Table, random: bool = False) -> FileEntry:
-    """A table as one Parquet file of a version; `random` as in `write_tables`."""
-    return write_tables(folder, name, table.schema, [table], random)
+def write_parquet(folder: Path, name: str, table: pa.Table) -> FileEntry:
+    """A table as one Parquet file of a version."""
+    return write_tables(folder, name, table.schema, [table])
 
 
 def write_tables(
     folder: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], random: bool = False
 ) -> FileEntry:
-    """Tables one after the other as one Parquet file: zstd, row groups of at most 10,000 rows, whole or not at all.
+    """Tables one after the other as one Parquet file: zstd, row groups of GROUP_ROWS rows, whole or not at all.
 
     random: the values are hashes, which neither a dictionary nor a compressor makes smaller.
     """
@@ -133,12 +154,27 @@ def write_tables(
     def write(aside: Path) -> None:
         nonlocal rows
         with pq.ParquetWriter(aside, schema, store_schema=False, **packing) as writer:
-            for table in tables:
-                writer.write_table(table, row_group_size=10_000)
-                rows += table.num_rows
+            for group in _groups(tables):
+                writer.write_table(group, row_group_size=GROUP_ROWS)
+                rows += group.num_rows
 
     write_with(path, write)
     return FileEntry(path=name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
+
+
+def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of tables in pieces of GROUP_ROWS, so that where a table ends shapes no byte; the last is shorter."""
+    held: list[pa.Table] = []
+    rows = 0
+    for table in tables:
+        held.append(table)
+        rows += table.num_rows
+        if rows >= GROUP_ROWS:
+            whole, full = pa.concat_tables(held), rows - rows % GROUP_ROWS
+            yield from (whole.slice(start, GROUP_ROWS) for start in range(0, full, GROUP_ROWS))
+            held, rows = [whole.slice(full)], rows - full
+    if rows:
+        yield pa.concat_tables(held)
 
 
 def _named(table: pa.Table, sources: Sequence[str], context: Context) -> list[Record]:

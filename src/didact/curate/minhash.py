@@ -6,6 +6,7 @@ low 32 bits of the shingle hashes, so that an index made with either can be read
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -172,40 +173,43 @@ def _chained(members: Offsets) -> Offsets:
     return np.concatenate([star, np.sort(np.stack([members[:-1], members[1:]], axis=1), axis=1)])
 
 
-def _crowded(keys: Hashes, members: Offsets, band: int, cap: int) -> list[Offsets]:
-    """Pairs of a bucket with too many rows: those that share a later band as well, where that makes a bucket small.
+def _split(column: Hashes, members: Offsets, cap: int) -> list[Offsets]:
+    """Pairs of a crowded bucket that also share a key of a later band, where that makes a bucket small.
 
     Earlier bands need no look: a pair that shares one was found there, in a small bucket or as this function finds it.
     """
-    found = [_chained(members)]
-    for later in range(band + 1, keys.shape[1]):
-        inner, starts = _buckets(keys[:, later], members)
-        found.append(_small(inner, starts, cap))
-        found += [_chained(inner[start:end]) for start, end in _large(starts, cap)]
-    return found
+    inner, starts = _buckets(column, members)
+    return [_small(inner, starts, cap), *(_chained(large) for large in _large(inner, starts, cap))]
 
 
-def _large(starts: Offsets, cap: int) -> list[tuple[int, int]]:
-    """Where the buckets with more than `cap` rows begin and end."""
+def _large(members: Offsets, starts: Offsets, cap: int) -> list[Offsets]:
+    """The buckets with more than `cap` rows."""
     places = np.flatnonzero(np.diff(starts) > cap)
-    return list(zip(starts[places].tolist(), starts[places + 1].tolist(), strict=True))
+    return [members[start:end] for start, end in zip(starts[places], starts[places + 1], strict=True)]
 
 
-def candidate_pairs(keys: Hashes, cap: int = 64) -> Offsets:
+def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64) -> Offsets:
     """Pairs of rows (k, 2), the lesser first, sorted and unique, that share a band key and may be near-duplicates.
 
+    keys: for each band, the keys of all rows; asked for in order, each once, so that one is in memory at a time.
     A bucket of up to `cap` rows gives all its pairs. A larger one, the mark of a template, is split by each other band:
     the parts of up to cap / 4 rows give all their pairs, in larger parts each row is tied to the least row and to its
     neighbour. So the number of pairs grows with the rows (times bands^2 * cap / 8 at the very worst), never with the
     square of a bucket. What is missed: a pair whose equal bands are crowded ones all, and stay so two by two.
     """
-    rows = len(keys)
+    rows = 0
     codes = np.zeros(0, dtype=np.int64)
-    for band in range(keys.shape[1]):
-        members, starts = _buckets(keys[:, band], np.arange(rows, dtype=np.int64))
+    crowded: list[Offsets] = []
+    for band in range(len(keys)):
+        column = keys[band]
+        rows = len(column)
+        members, starts = _buckets(column, np.arange(rows, dtype=np.int64))
         found = [_small(members, starts, cap)]
-        for start, end in _large(starts, cap):
-            found += _crowded(keys, members[start:end], band, max(cap // 4, 2))
+        for earlier in crowded:
+            found += _split(column, earlier, max(cap // 4, 2))
+        now = _large(members, starts, cap)
+        found += [_chained(large) for large in now]
+        crowded += now
         pairs = np.concatenate(found)
         codes = np.union1d(codes, pairs[:, 0] * rows + pairs[:, 1])
     return np.stack([codes // max(rows, 1), codes % max(rows, 1)], axis=1)

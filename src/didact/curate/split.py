@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,18 +68,29 @@ def _components(rows: SplitInput) -> I64:
     return components(len(rows.ids), left, right)
 
 
-def _component_order(labels: I64, ids: U64, key: str) -> list[I64]:
-    """The members of each component, components in keyed order of their least id."""
+@dataclass(frozen=True, slots=True)
+class _Components:
+    """Components in keyed order of their least id, as three arrays: most have one row, and there are millions."""
+
+    rows: I64
+    bounds: I64
+    """Rows of component c: rows[bounds[c]:bounds[c + 1]]."""
+    order: I64
+
+    def __iter__(self) -> Iterator[I64]:
+        return (self.rows[self.bounds[one] : self.bounds[one + 1]] for one in self.order)
+
+
+def _component_order(labels: I64, ids: U64, key: str) -> _Components:
     by_label = np.argsort(labels, kind="stable").astype(np.int64)
     starts = np.flatnonzero(np.diff(labels[by_label], prepend=-1))
-    members = np.split(by_label, starts[1:])
     least = np.minimum.reduceat(ids[by_label], starts) if len(starts) else np.zeros(0, np.uint64)
-    return [members[i] for i in keyed_order(least, key, "split")]
+    return _Components(by_label, np.append(starts, len(labels)).astype(np.int64), keyed_order(least, key, "split"))
 
 
 def _hold_out(
     labels: I64,
-    order: list[I64],
+    order: _Components,
     sources: NDArray[np.int32],
     quotas: dict[int, tuple[int, int]],
     banned: set[int],

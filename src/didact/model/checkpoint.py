@@ -22,13 +22,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from didact.durable import atomic_dir, read_json, remove_asides, sha256_file, write_atomic, write_json
+from didact.durable import atomic_dir, read_json, remove_asides, sha256_file, store_errors, write_atomic, write_json
 from didact.errors import CallError, CheckpointError, InputMissing, StoreError
 from didact.model.config import Adapted, DecoderConfig, from_hugging_face, to_hugging_face
 from didact.model.lora import adapt, adapter_tensors, from_peft, load_adapters, merge, to_peft
 from didact.model.transformer import Decoder
 
 _STEP = re.compile(r"step-(\d+)")
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _OPTIM = Path("optim") / "state.safetensors"
 _ADAPTERS, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
@@ -72,7 +73,8 @@ def save_checkpoint(
 
 def _check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> None:
     """Half as much again as the tensors need, since a tokenizer and the file system want some too."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with store_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     needed = sum(t.numel() * t.element_size() for t in [*_written(model), *optimizer.values()]) * 3 // 2
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -104,7 +106,18 @@ def write_model(folder: Path, model: Decoder) -> None:
         for name, t in model.state_dict().items()
         if not (tied and name == "lm_head.weight")
     }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    save_tensors(tensors, folder / "model.safetensors", {"format": "pt"})
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. Raises OSError when the disk refuses: the library has an error of its own for it."""
+    try:
+        save_file(tensors, path, metadata=metadata)
+    except SafetensorError as error:
+        number = _OS_ERROR.search(str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _write_adapters(folder: Path, model: Decoder, adapted: Adapted) -> None:
@@ -112,12 +125,12 @@ def _write_adapters(folder: Path, model: Decoder, adapted: Adapted) -> None:
     base = os.path.relpath(adapted.base, folder.resolve())
     write_json(folder / _ADAPTER_CONFIG, to_peft(adapted, base))
     tensors = {name: t.cpu().contiguous() for name, t in adapter_tensors(model).items()}
-    save_file(tensors, folder / _ADAPTERS, metadata={"format": "pt"})
+    save_tensors(tensors, folder / _ADAPTERS, {"format": "pt"})
 
 
 def _write_optimizer(path: Path, tensors: dict[str, Tensor]) -> None:
     path.parent.mkdir()
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    save_tensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
     write_json(path.with_name("index.json"), {"files": {path.name: sorted(tensors)}})
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors.torch import save_file
 
 from didact.durable import atomic_dir, read_json, write_json
 from didact.errors import CallError
-from didact.model.checkpoint import check_vocabulary, load_model, read_state, resolve
+from didact.model.checkpoint import check_vocabulary, load_model, read_state, resolve, save_tensors
 from didact.model.config import to_hugging_face
 from didact.model.gguf_file import write_gguf
 from didact.model.model_card import model_card
@@ -82,7 +81,7 @@ def _write_weights(folder: Path, model: Decoder, tokenizer: Tokenizer, precision
         for name, t in model.state_dict().items()
         if not (tied and name == "lm_head.weight")
     }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    save_tensors(tensors, folder / "model.safetensors", {"format": "pt"})
 
 
 def origin_of(source: Path) -> Origin:

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from didact.durable import write_atomic
+from didact.durable import store_errors, write_atomic
 from didact.model.sinks import Sink, numbers_of
 
 
@@ -23,7 +23,7 @@ class MetricsLog:
 
     def write(self, line: dict[str, Any]) -> None:
         """Append one object, and tell its numbers to the sinks."""
-        with self.path.open("ab") as handle:
+        with store_errors(self.path), self.path.open("ab") as handle:
             handle.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         numbers = numbers_of(line) if self.sinks else {}
         for sink in self.sinks if numbers else ():

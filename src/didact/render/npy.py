@@ -35,9 +35,11 @@ class NpyWriter:
         """Write the header and close."""
         if self._handle.closed:
             return
-        self._handle.seek(0)
-        self._handle.write(_header(self._dtype, (self._rows, self._width) if self._width else (self._rows,)))
-        self._handle.close()
+        try:
+            self._handle.seek(0)
+            self._handle.write(_header(self._dtype, (self._rows, self._width) if self._width else (self._rows,)))
+        finally:
+            self._handle.close()  # a full disk refuses the header too, and the handle must go all the same
 
     def __enter__(self) -> Self:
         return self

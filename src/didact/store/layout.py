@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from didact.durable import locked, locked_if_free, remove, write_atomic
+from didact.durable import ASIDE, locked, locked_if_free, remove, remove_asides, require_writable, write_atomic
 from didact.errors import CallError, UnknownName
 
 CHUNKS = "chunks.json"
@@ -69,6 +69,19 @@ class Store:
     def alone(self) -> AbstractContextManager[bool]:
         """Have the store alone for the length of a block; False when somebody makes something in it."""
         return locked_if_free(self.root / "builds" / "lock")
+
+    def require_writable(self) -> None:
+        """Raise StoreError when nothing can be made in the store; asked before work begins that would be in vain."""
+        require_writable(self.root)
+
+    def sweep(self) -> None:
+        """Delete chunk results that killed builds left half-written, unless somebody makes something in the store now:
+        those may be theirs.
+        """
+        if any(self.chunks.glob(f"{ASIDE}*")):
+            with self.alone() as alone:
+                if alone:
+                    remove_asides(self.chunks)
 
     @property
     def names(self) -> list[str]:
