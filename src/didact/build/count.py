@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from didact.build.rows import ChunkResult, Rows
 from didact.build.shard_files import dialogue, plain_text, tools_json
+from didact.build.stage_results import Result, StageResults
 from didact.curate.order import I64, keyed_order
-from didact.durable import atomic_dir
 from didact.engine.base import Engine
+from didact.engine.chunks import MadeFrom
 from didact.recipe.load import Recipe
 from didact.recipe.mixes import Purpose
 from didact.recipe.tokenizing import TokenizerSettings
@@ -24,21 +25,18 @@ from didact.render.renderer import renderer_of
 from didact.render.tokenizer import Tokenizer, train_tokenizer
 
 
-def ready_tokenizer(
-    rows: Rows, train: I64, recipe: Recipe, settings: TokenizerSettings, folder: Path, base: Path
-) -> Tokenizer:
-    """The recipe's tokenizer: an existing file, the one an earlier try of this build trained, or a new one.
+def make_tokenizer(
+    rows: Rows, train: I64, recipe: Recipe, settings: TokenizerSettings, base: Path, folder: Path
+) -> None:
+    """Write the recipe's tokenizer into a folder: an existing file's, or a new one.
 
     It learns from a keyed sample of the training split, before mixing; rows that every mix leaves out take part.
     """
-    if not folder.exists():
-        if settings.file is not None:
-            found = train_tokenizer([], settings.model_copy(update={"file": base / settings.file}))
-        else:
-            found = train_tokenizer(_sample(rows, train, settings.sample_bytes, f"{recipe.seed}"), settings)
-        with atomic_dir(folder) as aside:
-            found.save(aside)
-    return Tokenizer.load(folder)
+    if settings.file is not None:
+        found = train_tokenizer([], settings.model_copy(update={"file": base / settings.file}))
+    else:
+        found = train_tokenizer(_sample(rows, train, settings.sample_bytes, f"{recipe.seed}"), settings)
+    found.save(folder)
 
 
 def _sample(rows: Rows, train: I64, size: int, key: str) -> Iterator[str]:
@@ -99,22 +97,40 @@ class Counts:
     tokens: I64
     trained: I64
 
+    def result(self, chosen: I64) -> Result:
+        """Those of some rows, to be put on file."""
+        return Result(pa.table({"tokens": self.tokens[chosen], "trained": self.trained[chosen]}), {})
+
+
+Wanted = tuple[Purpose, str]
+"""A purpose and a source whose training rows are counted for it."""
+
 
 def count_rows(
-    engine: Engine, rows: Rows, wanted: dict[Purpose, NDArray[np.bool_]], headers: dict[str, Header], tokenizer: Path
+    engine: Engine,
+    rows: Rows,
+    wanted: Mapping[Wanted, I64],
+    headers: dict[str, Header],
+    tokenizer: Path,
+    results: StageResults,
+    made_from: Callable[[Purpose, str], MadeFrom],
 ) -> dict[Purpose, Counts]:
-    """Count the wanted rows for each purpose."""
-    counts = {purpose: Counts(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)) for purpose in wanted}
-    for task, (tokens, trained) in engine.map(count_chunk, _tasks(rows, wanted, headers, tokenizer)):
+    """Count the wanted rows for each purpose; counts that are on file are read."""
+    missing = {key: chosen for key, chosen in wanted.items() if not results.has(made_from(*key))}
+    tasks = (task for key, chosen in missing.items() for task in _tasks(rows, key[0], chosen, headers, tokenizer))
+    counts = {purpose: Counts(np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)) for purpose, _ in wanted}
+    for task, (tokens, trained) in engine.map(count_chunk, tasks):
         counts[task.purpose].tokens[task.places] = tokens
         counts[task.purpose].trained[task.places] = trained
+    for key, chosen in wanted.items():
+        own = counts[key[0]]
+        table = results.table(made_from(*key), partial(own.result, chosen)).table
+        own.tokens[chosen], own.trained[chosen] = (table[name].to_numpy() for name in ("tokens", "trained"))
     return counts
 
 
 def _tasks(
-    rows: Rows, wanted: dict[Purpose, NDArray[np.bool_]], headers: dict[str, Header], tokenizer: Path
+    rows: Rows, purpose: Purpose, chosen: I64, headers: dict[str, Header], tokenizer: Path
 ) -> Iterator[CountTask]:
-    for purpose, mask in wanted.items():
-        chosen = np.flatnonzero(mask)
-        for chunk, places, inside in rows.by_chunk(chosen):
-            yield CountTask(chunk, inside, chosen[places], purpose, headers, tokenizer)
+    for chunk, places, inside in rows.by_chunk(chosen):
+        yield CountTask(chunk, inside, chosen[places], purpose, headers, tokenizer)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from didact.build.compare import Comparison
@@ -129,27 +131,63 @@ def filter_rows(fates: Fates, rules: Sequence[FilterRule]) -> None:
     fates.close("filter", before)
 
 
-def drop_duplicates(fates: Fates, settings: DedupSettings, compare: Comparison | None) -> None:
-    """Drop exact duplicates, then near ones; the evidence names the row that was kept in their place."""
+def drop_duplicates(fates: Fates, losses: Sequence[Loss]) -> None:
+    """Drop what `find_duplicates` found, and account for the stage."""
     before = fates.alive.copy()
+    for loss in losses:
+        fates.drop(loss)
+    fates.close("dedup", before)
+
+
+def find_duplicates(fates: Fates, settings: DedupSettings) -> list[Loss]:
+    """Exact duplicates among the living rows, then near ones; the evidence names the row kept in the place of each."""
     part = takes_part(fates.rows, settings.sources)
     keys, ids = fates.rows.keys("content"), fates.rows.keys("id")
+    rows = np.flatnonzero(fates.alive & part)
+    losses: list[Loss] = []
     if settings.exact:
-        rows = np.flatnonzero(fates.alive & part)
         twins, kept = exact_duplicates(keys[rows])
         if len(twins):
             evidence = tuple(f"same content as {_hex(ids[row])}" for row in rows[kept])
-            fates.drop(Loss("dedup", "duplicate.exact", rows[twins], evidence, rows[kept]))
-    if settings.minhash is not None and compare is not None:
-        rows = np.flatnonzero(fates.alive & part)
-        pairs = compare.near_duplicates(rows)
-        twins, kept, similarity = keep_best(len(rows), pairs, compare.ranking(rows))
+            losses.append(Loss("dedup", "duplicate.exact", rows[twins], evidence, rows[kept]))
+        rows = np.delete(rows, twins)
+    if settings.minhash is not None:
+        compare = Comparison(fates.rows, settings.minhash)
+        twins, kept, similarity = keep_best(len(rows), compare.near_duplicates(rows), compare.ranking(rows))
         if len(twins):
             evidence = tuple(
                 f"Jaccard {s:.3f} with {_hex(ids[row])}" for row, s in zip(rows[kept], similarity.tolist(), strict=True)
             )
-            fates.drop(Loss("dedup", "duplicate.near", rows[twins], evidence, rows[kept]))
-    fates.close("dedup", before)
+            losses.append(Loss("dedup", "duplicate.near", rows[twins], evidence, rows[kept]))
+    return losses
+
+
+_DUPLICATES = pa.schema(
+    [("row", pa.int64()), ("reason", pa.dictionary(pa.int32(), pa.string())), ("evidence", pa.string()),
+     ("kept", pa.int64())]
+)  # fmt: skip
+
+
+def duplicates_table(losses: Sequence[Loss]) -> pa.Table:
+    """Duplicates as a table, to be put on file."""
+    rows = [
+        pa.table(
+            {"row": loss.rows, "reason": [loss.reason] * len(loss.rows), "evidence": loss.evidence, "kept": loss.kept}
+        ).cast(_DUPLICATES)
+        for loss in losses
+    ]
+    return pa.concat_tables(rows).unify_dictionaries() if rows else _DUPLICATES.empty_table()
+
+
+def duplicates_from(table: pa.Table) -> list[Loss]:
+    """What `duplicates_table` wrote."""
+    found = []
+    for reason in ("duplicate.exact", "duplicate.near"):
+        own = table.filter(pc.equal(table["reason"].cast(pa.string()), reason))
+        if own.num_rows:
+            rows, kept = (own[name].to_numpy().astype(np.int64) for name in ("row", "kept"))
+            found.append(Loss("dedup", reason, rows, tuple(own["evidence"].to_pylist()), kept))
+    return found
 
 
 def _hex(key: NDArray[np.uint64]) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from didact.build.compare import PromptSets
 from didact.build.rows import Rows
+from didact.build.stage_results import Result
 from didact.curate.split import SPLITS, TEST, VALIDATION, SplitInput, share_quotas, split_rows
 from didact.errors import AccountingError
 from didact.recipe.load import Recipe
@@ -22,6 +25,20 @@ class HeldOut:
     split: NDArray[np.int8]
     entries: dict[str, SplitEntry]
     leak_check: LeakCheck | None
+
+    def as_result(self) -> Result:
+        """The split, to be put on file."""
+        entries = {name: entry.model_dump() for name, entry in self.entries.items()}
+        check = None if self.leak_check is None else self.leak_check.model_dump()
+        return Result(pa.table({"split": self.split}), {"entries": entries, "leak_check": check})
+
+    @classmethod
+    def of(cls, result: Result) -> Self:
+        """What `as_result` gave."""
+        table, facts = result
+        entries = {name: SplitEntry.model_validate(entry) for name, entry in facts["entries"].items()}
+        check = None if facts["leak_check"] is None else LeakCheck.model_validate(facts["leak_check"])
+        return cls(table["split"].to_numpy().astype(np.int8), entries, check)
 
 
 def hold_out(rows: Rows, alive: NDArray[np.bool_], recipe: Recipe) -> HeldOut:

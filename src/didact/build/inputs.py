@@ -25,6 +25,7 @@ ALGORITHMS = {
     "signals": 1,
     "shingles": 1,
     "minhash": 1,
+    "dedup": 1,
     "split": 1,
     "mix": 1,
     "tokenizer": 1,
@@ -56,7 +57,11 @@ class Inputs:
     @property
     def total_bytes(self) -> int:
         """Size of all inputs as stored."""
-        return sum(file.path.stat().st_size for files in self.files.values() for file in files)
+        return sum(map(self.bytes_of, self.files))
+
+    def bytes_of(self, source: str) -> int:
+        """Size of a source's files as stored."""
+        return sum(file.path.stat().st_size for file in self.files[source])
 
     def formats(self, source: str) -> list[str]:
         """Adapters that read a source."""
@@ -77,7 +82,7 @@ def resolve_inputs(recipe: Recipe, base: Path, spool: Spool | None = None) -> In
     }
     plugins = _plugins_used(recipe, files)
     used = [plugin.sha256 for plugin in plugins]
-    plan = content_hash([digests, data_sections(recipe), ALGORITHMS, tables(), _own_file(recipe, base), used])
+    plan = content_hash([digests, data_sections(recipe), ALGORITHMS, tables(), own_tokenizer_file(recipe, base), used])
     return Inputs(files, plan, plugins)
 
 
@@ -94,7 +99,7 @@ def tables() -> dict[str, str]:
     return {name: installed(name) for name in _LIBRARIES} | {"unicode": unicodedata.unidata_version}
 
 
-def _own_file(recipe: Recipe, base: Path) -> str | None:
+def own_tokenizer_file(recipe: Recipe, base: Path) -> str | None:
     """Content of a tokenizer file that the recipe names and of the template beside it; its path does not matter."""
     if recipe.tokenizer is None or recipe.tokenizer.file is None:
         return None

@@ -9,7 +9,7 @@ tie records together, signals, signature and bands. `rejected`: rows that became
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,16 @@ import xxhash
 from didact.build.assemble import KIND_CODES, marks_of
 from didact.build.compare import compared_views, view_of
 from didact.build.decide import check
-from didact.build.inputs import ALGORITHMS, Inputs, tables
+from didact.build.depends import chunk_maker, measured_signals
+from didact.build.inputs import Inputs
 from didact.build.rows import ChunkResult, in_order
-from didact.canonical import content_hash
 from didact.curate.clean import Change, clean_texts
-from didact.curate.filters import bounds_of, signals_of
 from didact.curate.minhash import band_keys, choose_bands, signatures
 from didact.curate.order import U64, mixed
 from didact.curate.signals import lookup, measure
 from didact.durable import store_errors, write_with
 from didact.engine.base import Engine
-from didact.engine.chunks import Chunk, chunk_bytes, group_blocks, read_marker, write_marker
+from didact.engine.chunks import Chunk, MadeFrom, chunk_bytes, group_blocks, read_marker, write_marker
 from didact.plugins import Plugin, load
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.load import Recipe
@@ -72,14 +71,6 @@ CLEANED = pa.schema(
 )
 """Columns of changed texts: the place of the row, the text's field, the rules, an excerpt before and after."""
 
-SIGNALS = (
-    "prompt.chars", "prompt.words", "response.chars", "response.words", "response.lines", "response.echo",
-    "response.distinct_word_share", "response.duplicate_line_share", "response.longest_run", "response.refusal",
-    "response.unended", "response.unclosed_fence", "response.placeholder",
-    "response.alpha_share", "response.cjk_share",
-)  # fmt: skip
-"""Signals measured on every record; the recipe's filters may add others."""
-
 
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
@@ -94,7 +85,12 @@ class ChunkTask:
     plugins: tuple[Plugin, ...]
     """Files of the user's own signals among them."""
     folder: Path
-    key: str
+    made_from: MadeFrom
+
+    @property
+    def key(self) -> str:
+        """The name of the chunk's result."""
+        return self.made_from.key
 
 
 @dataclass
@@ -122,7 +118,7 @@ def curate_sources(inputs: Inputs, recipe: Recipe, engine: Engine, folder: Path,
     curated = Curated()
     lost: list[tuple[str, Finding]] = []
     total, done = inputs.total_bytes, 0
-    for task, marker in engine.map(curate_chunk, _tasks(inputs, recipe, folder, lost)):
+    for task, marker in engine.map(curate_chunk, chunk_tasks(inputs, recipe, folder, lost)):
         curated.chunks.append(ChunkResult(task.chunk.source, task.chunk.ordinal, task.key, folder, marker))
         done += int(marker["rows"])
         tell.advance(done, None, f"rows of {total / 1e6:,.1f} MB of input")
@@ -132,41 +128,22 @@ def curate_sources(inputs: Inputs, recipe: Recipe, engine: Engine, folder: Path,
     return curated
 
 
-def _tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, Finding]]) -> Iterator[ChunkTask]:
+def chunk_tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, Finding]]) -> Iterator[ChunkTask]:
     """The chunks of every source in canonical order. Findings that no chunk carries are put into `lost`."""
-    size = chunk_bytes(inputs.total_bytes)
     for name, files in inputs.files.items():
-        source = recipe.sources[name]
-        by_path = {file.relative: file for file in files}
-        digests = inputs.digests[name]
-        bounds = bounds_of(recipe.filters, name)
-        measured = tuple(dict.fromkeys((*SIGNALS, *signals_of(bounds))))
-        plugins = tuple(plugin for signal in measured if (plugin := lookup(signal).plugin) is not None)
-        settings = [
-            source.model_dump(mode="json", exclude={"path", "query", "format"}),
-            recipe.clean.model_dump(mode="json"),
-            _signed(recipe.dedup.minhash),
-            [[signal, _content_of(lookup(signal).plugin)] for signal in measured],
-            [[file.relative, file.format, file.container, file.split, _content_of(file.plugin)] for file in files],
-            ALGORITHMS,
-            tables(),
-        ]
-        for chunk in group_blocks(name, _cut(name, files, source, size, lost), size):
-            key = content_hash([chunk.source, chunk.ordinal, chunk.digest(digests), settings])
-            yield ChunkTask(chunk, by_path, source, recipe.clean, recipe.dedup.minhash, measured, plugins, folder, key)
+        task = source_task(inputs, recipe, folder, name)
+        size = chunk_bytes(inputs.bytes_of(name))
+        yield from map(task, group_blocks(name, _cut(name, files, recipe.sources[name], size, lost), size))
 
 
-def _content_of(plugin: Plugin | None) -> str | None:
-    return None if plugin is None else plugin.sha256
-
-
-def _signed(settings: MinHashSettings | None) -> list[Any] | None:
-    """The settings that a signature and its bands depend on; what is kept is decided later."""
-    return (
-        None
-        if settings is None
-        else [settings.ngram, settings.permutations, settings.threshold, sorted(settings.views)]
-    )
+def source_task(inputs: Inputs, recipe: Recipe, folder: Path, name: str) -> Callable[[Chunk], ChunkTask]:
+    """What makes a task of each chunk of a source."""
+    measured = measured_signals(recipe, name)
+    made_from = chunk_maker(recipe, name, inputs)
+    by_path = {file.relative: file for file in inputs.files[name]}
+    plugins = tuple(plugin for signal in measured if (plugin := lookup(signal).plugin) is not None)
+    fixed = (by_path, recipe.sources[name], recipe.clean, recipe.dedup.minhash, measured, plugins, folder)
+    return lambda chunk: ChunkTask(chunk, *fixed, made_from(chunk))
 
 
 def _cut(
@@ -236,7 +213,7 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
         f"{task.key}.{part}.arrow": _write(task.folder / f"{task.key}.{part}.arrow", content)
         for part, content in files.items()
     }
-    marker = _marker(task, reads, table, cleaned) | {"files": sizes}
+    marker = _marker(task, reads, table, cleaned) | {"files": sizes, "made_from": task.made_from.as_json()}
     write_marker(task.folder, task.key, marker)
     return marker
 

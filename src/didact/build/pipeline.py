@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from didact.build.assemble import logical_digest, mix_rows, shard_tasks, usable, wanted_mixes
-from didact.build.compare import Comparison
-from didact.build.count import Counts, count_rows, load_kernels, ready_tokenizer
-from didact.build.decide import Fates, drop_duplicates, filter_rows, refuse_nothing, takes_part
-from didact.build.hold_out import hold_out
+from didact.build.count import Counts, count_rows, load_kernels, make_tokenizer
+from didact.build.decide import (
+    Fates,
+    drop_duplicates,
+    duplicates_from,
+    duplicates_table,
+    filter_rows,
+    find_duplicates,
+    refuse_nothing,
+    takes_part,
+)
+from didact.build.depends import StageKeys, stage_keys
+from didact.build.hold_out import HeldOut, hold_out
 from didact.build.inputs import Inputs, resolve_inputs
 from didact.build.losses import account_unused, loss_tasks
 from didact.build.measures import Measures
@@ -23,17 +34,20 @@ from didact.build.per_record import curate_sources
 from didact.build.publish import Made, publish
 from didact.build.rows import Rows, in_order
 from didact.build.shard_files import Context, FileTask, write_file
+from didact.build.space import require_space
+from didact.build.stage_results import Result, StageResults
 from didact.canonical import content_hash
-from didact.durable import locked, read_json, remove_asides, write_json
+from didact.durable import locked, remove_asides, write_json
 from didact.engine.base import Engine
 from didact.engine.local import LocalEngine, fitting_workers, without_cycle_collector
 from didact.errors import TooManyRejected
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Mix, Purpose
+from didact.records import Header
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
 from didact.sources.spool import Spool
-from didact.store.layout import CHUNKS, Store
+from didact.store.layout import BUILD, CHUNKS, Store
 from didact.store.manifest import Account
 from didact.store.version import Version
 
@@ -72,7 +86,7 @@ def build(
 
     The result does not depend on `workers` or on having been killed and started again.
     Raises CallError for a recipe that cannot be meant, DataError when the data cannot do what is asked, StoreError
-    when the disk refuses.
+    when the disk refuses, or has no room for what would be written.
     """
     loaded, base = load_recipe(recipe)
     place = Store(Path(store) if store is not None else base / loaded.store)
@@ -81,6 +95,8 @@ def build(
     listener.stage("inputs")
     with Spool(place.spools) as spool:
         inputs = resolve_inputs(loaded, base, spool)
+        if place.built(loaded.name, inputs.plan) is None:
+            require_space(loaded, inputs, place)
         return _build(loaded, base, inputs, place, workers, max_rejected, listener)
 
 
@@ -106,7 +122,7 @@ def _build(
             job = _Job(loaded, inputs, place, engine, listener)
             version = _run(job, base, max_rejected)
         # Written when the workers are gone: only then does the system tell how much memory they needed.
-        write_json(job.folder / "build.json", {"version": version.manifest.version, **job.measures.report()})
+        write_json(job.folder / BUILD, {"version": version.manifest.version, **job.measures.report()})
     return version
 
 
@@ -117,12 +133,9 @@ def _refuse_rejected(accounts: Sequence[Account], most: int | None) -> None:
 
 
 def _built(store: Store, recipe: Recipe, inputs: Inputs) -> Version | None:
-    """The version an earlier build made of the same plan."""
-    record = store.build(inputs.plan) / "build.json"
-    if not record.exists():
-        return None
-    path = store.version(recipe.name, read_json(record)["version"])
-    if not (path / "manifest.json").exists():
+    """The version an earlier build made of the same plan; `latest` names it again."""
+    path = store.built(recipe.name, inputs.plan)
+    if path is None:
         return None
     store.set_ref(recipe.name, "latest", path.name)
     return Version.open(path)
@@ -135,24 +148,28 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     job.stage("read, clean, measure")
     curated = curate_sources(job.inputs, recipe, job.engine, job.store.chunks, job.tell)
     _refuse_rejected(curated.accounts, max_rejected)
-    write_json(job.folder / CHUNKS, sorted(chunk.key for chunk in curated.chunks))
     rows = Rows(in_order(curated.chunks), tuple(sorted(recipe.sources)))
+    keys = stage_keys(recipe, base, [chunk.key for chunk in rows.chunks])
+    results = StageResults(job.store.stages)
+    write_json(job.folder / CHUNKS, sorted([chunk.key for chunk in rows.chunks] + [made.key for made in keys.all()]))
     fates = Fates(rows, np.ones(len(rows), np.bool_), accounts=list(curated.accounts))
 
     job.stage("filter")
     filter_rows(fates, recipe.filters)
 
     job.stage("deduplicate")
-    compare = Comparison(rows, recipe.dedup.minhash) if recipe.dedup.minhash else None
-    drop_duplicates(fates, recipe.dedup, compare)
+    found = results.table(keys.duplicates, lambda: Result(duplicates_table(find_duplicates(fates, recipe.dedup)), {}))
+    drop_duplicates(fates, duplicates_from(found.table))
     refuse_nothing(fates)
 
     job.stage("split")
-    held = hold_out(rows, fates.alive, recipe)
+    held = HeldOut.of(results.table(keys.split, lambda: hold_out(rows, fates.alive, recipe).as_result()))
 
     job.stage("tokenizer and counts")
     wanted = wanted_mixes(recipe, rows, held.split == 0)
-    tokenizer, counts = _counted(job, base, rows, held.split == 0, list(wanted.values()), curated.headers)
+    train = held.split == 0
+    tokenizer = _tokenizer(job, base, rows, train, results, keys)
+    counts = _counted(job, rows, train, list(wanted.values()), curated.headers, results, keys)
 
     job.stage("mix")
     mixes = [
@@ -176,27 +193,38 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     return publish(job.store, folder, recipe, job.inputs, version, digest, made)
 
 
-def _counted(
-    job: _Job,
-    base: Path,
-    rows: Rows,
-    train: np.ndarray[Any, np.dtype[np.bool_]],
-    mixes: Sequence[tuple[Purpose, Mix]],
-    headers: dict[str, Any],
-) -> tuple[Tokenizer | None, dict[Purpose, Counts]]:
-    """The tokenizer and the tokens of the training rows; nothing when the recipe says `tokenizer: null`."""
-    settings = job.recipe.tokenizer
+def _tokenizer(
+    job: _Job, base: Path, rows: Rows, train: NDArray[np.bool_], results: StageResults, keys: StageKeys
+) -> Tokenizer | None:
+    """The recipe's tokenizer; nothing when the recipe says `tokenizer: null`."""
+    settings, folder = job.recipe.tokenizer, job.folder / "tokenizer"
     if settings is None:
-        return None, {}
-    folder = job.folder / "tokenizer"
+        return None
+    make = partial(make_tokenizer, rows, np.flatnonzero(train), job.recipe, settings, base)
     with ThreadPoolExecutor(1) as beside:
-        learning = beside.submit(ready_tokenizer, rows, np.flatnonzero(train), job.recipe, settings, folder, base)
+        learning = beside.submit(results.copied, keys.tokenizer, folder, make)
         if job.engine.workers > 1:
             # The workers have nothing else to do meanwhile, and loading the kernels takes each of them a second.
             list(job.engine.map(load_kernels, range(job.engine.workers)))
-        tokenizer = learning.result()
-    wanted: dict[Purpose, np.ndarray[Any, np.dtype[np.bool_]]] = {}
-    for purpose, mix in mixes:
-        taken = train & usable(rows, purpose) & takes_part(rows, list(mix.sources))
-        wanted[purpose] = wanted[purpose] | taken if purpose in wanted else taken
-    return tokenizer, count_rows(job.engine, rows, wanted, headers, folder)
+        learning.result()
+    return Tokenizer.load(folder)
+
+
+def _counted(
+    job: _Job,
+    rows: Rows,
+    train: NDArray[np.bool_],
+    mixes: Sequence[tuple[Purpose, Mix]],
+    headers: dict[str, Header],
+    results: StageResults,
+    keys: StageKeys,
+) -> dict[Purpose, Counts]:
+    """The tokens of the training rows that mixes draw from; nothing without a tokenizer."""
+    if job.recipe.tokenizer is None:
+        return {}
+    wanted = {
+        (purpose, source): np.flatnonzero(train & usable(rows, purpose) & takes_part(rows, [source]))
+        for purpose, mix in mixes
+        for source in sorted(mix.sources)
+    }
+    return count_rows(job.engine, rows, wanted, headers, job.folder / "tokenizer", results, keys.counts)

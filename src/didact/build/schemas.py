@@ -1,5 +1,5 @@
 """The published JSON Schemas, generated from the models: records by kind, header, recipe,
-manifest, validation report.
+manifest, plan of a build, validation report.
 
 `python -m didact.build.schemas DIR` writes them; a test compares the committed files with the models.
 """
@@ -17,6 +17,7 @@ from didact.durable import write_json
 from didact.recipe.load import Recipe
 from didact.records import KINDS, Header
 from didact.records.examples import EXAMPLES
+from didact.report.plan_json import BuildPlan
 from didact.report.validation_json import ValidationReport
 from didact.store.manifest import Manifest
 
@@ -37,6 +38,7 @@ def published() -> dict[str, dict[str, Any]]:
         "header": Header,
         "recipe": Recipe,
         "manifest": Manifest,
+        "plan": BuildPlan,
         "validation": ValidationReport,
     }
     return {name: _schema(name, model) for name, model in models.items()}

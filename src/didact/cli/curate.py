@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from didact.cli.options import (
     store_option,
     workers_option,
 )
+
+if TYPE_CHECKING:
+    from didact.report.progress import Narrator
 
 
 @click.command(epilog="Example: didact validate data/*.jsonl --report findings.html --strict")
@@ -211,14 +214,23 @@ def convert(
 @store_option
 @workers_option
 @click.option("--max-rejected", type=click.IntRange(0), help="Fail when more rows than this are rejected.")
+@click.option("--plan", "only_plan", is_flag=True, help="Tell what would run and why; write nothing.")
 @json_option
-def build(recipe: Path, store: Path | None, workers: int | None, max_rejected: int | None, as_json: bool) -> None:
+def build(
+    recipe: Path, store: Path | None, workers: int | None, max_rejected: int | None, only_plan: bool, as_json: bool
+) -> None:
     """Build the version that RECIPE describes: clean, filter, deduplicate, split, mix, write shards."""
-    from didact.build.pipeline import build as make
     from didact.report.progress import Narrator
-    from didact.report.summary import print_summary
 
     tell = Narrator()
+    if only_plan and max_rejected is not None:
+        raise click.UsageError("--plan reads no record, so that --max-rejected has nothing to count")
+    if only_plan:
+        _plan(recipe, store, tell, as_json)
+        return
+    from didact.build.pipeline import build as make
+    from didact.report.summary import print_summary
+
     version = make(recipe, store=store, workers=workers, max_rejected=max_rejected, tell=tell)
     tell.finish()
     if as_json:
@@ -232,6 +244,18 @@ def build(recipe: Path, store: Path | None, workers: int | None, max_rejected: i
         return
     print_summary(version.manifest)
     click.echo(f"\n{version.manifest.name}@{version.manifest.version}: {version.path}")
+
+
+def _plan(recipe: Path, store: Path | None, tell: Narrator, as_json: bool) -> None:
+    from didact.build.plan import plan
+    from didact.report.plan import print_plan
+
+    found = plan(recipe, store=store, tell=tell)
+    tell.finish()
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        print_plan(found)
 
 
 @click.command(epilog="Example: didact tokenize bilingual@latest")

@@ -5,9 +5,9 @@ from.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import xxhash
 
@@ -18,12 +18,13 @@ from didact.sources.blocks import Block
 MARKER = ".done.json"
 
 
-def chunk_bytes(total_bytes: int) -> int:
-    """Size of a chunk for a given amount of input: 16 MB, less for small inputs so that every core gets work.
+def chunk_bytes(source_bytes: int) -> int:
+    """Size of a source's chunks for its size as stored: 16 MB, less for small sources so that every core gets work.
 
-    A function of the input alone, never of the workers, so that the chunks of a build are always the same.
+    A function of the source alone, never of the workers or of other sources, and one of three values, so that
+    the chunks of a source stay the same when another source, or a little of its own, changes.
     """
-    return int(min(16_000_000, max(4_000_000, total_bytes // 64)))
+    return 4_000_000 * min(4, 1 << max(0, (source_bytes // 256_000_000).bit_length()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,53 @@ def group_blocks(source: str, blocks: Iterable[Block], size: int) -> Iterator[Ch
 def _size(block: Block) -> int:
     """Bytes of a block; rows of columnar files are reckoned at 400 bytes, about an instruction record's size."""
     return len(block.data) if block.data else 400 * len(block)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFrom:
+    """What a result depends on; its key is the hash of `of`, `content` and `settings`, so nothing else shapes it."""
+
+    of: str
+    """The source or stage."""
+    content: str
+    """Digest of the rows that went in."""
+    settings: Mapping[str, Any]
+    """Every setting that shapes it, by its path in the recipe, and versions of algorithms and tables."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the input files whose rows went in, by relative path. Only told: `content` already says it."""
+    cut: Mapping[str, Any] = field(default_factory=dict)
+    """Settings that decide which rows went in, by path. Only told, too."""
+
+    @property
+    def key(self) -> str:
+        """The name of the result."""
+        return content_hash([self.of, self.content, self.settings])
+
+    def as_json(self) -> dict[str, Any]:
+        """As it stands in the marker."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, marker: Mapping[str, Any]) -> Self | None:
+        """What a marker says; None for one that says nothing of the kind."""
+        made = marker.get("made_from")
+        return None if made is None else cls(**made)
+
+
+def all_made(folder: Path) -> Iterator[tuple[MadeFrom, dict[str, Any]]]:
+    """Every whole result in a folder, the newest first: what it was made from, and its marker."""
+    for path in sorted(folder.glob(f"*{MARKER}"), key=_age):
+        marker = read_marker(folder, path.name.removesuffix(MARKER))
+        made = None if marker is None else MadeFrom.read(marker)
+        if marker is not None and made is not None:
+            yield made, marker
+
+
+def _age(path: Path) -> tuple[int, str]:
+    try:
+        return -path.stat().st_mtime_ns, path.name
+    except FileNotFoundError:  # gone since it was listed
+        return 0, path.name
 
 
 def write_marker(folder: Path, key: str, content: dict[str, Any]) -> None:

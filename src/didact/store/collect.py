@@ -2,8 +2,8 @@
 
 A version is kept when a ref names it, or a run was trained on it; being the parent of a kept version does not keep one,
 or every version would be kept for ever. With a version go its token shards, the work of the build that made it, and the
-chunk results that no other build needs. Work of a build that did not end is kept, since the next build goes on from it,
-unless it is asked for. What killed processes left half-written goes always. Runs are never touched.
+results of chunks and stages that no other build needs. Work of a build that did not end is kept, since the next build
+goes on from it, unless it is asked for. What killed processes left half-written goes always. Runs are never touched.
 
 Nothing is deleted while anybody makes something in the store: builds, runs that make token shards and commands that
 move refs hold it in use.
@@ -21,11 +21,11 @@ from typing import Any
 from didact.durable import ASIDE, read_json, remove
 from didact.engine.chunks import MARKER
 from didact.errors import CallError, StoreError
-from didact.store.layout import CHUNKS, TRAINED_ON, Store
+from didact.store.layout import BUILD, CHUNKS, TRAINED_ON, Store
 
 _PLAN = re.compile(r"[0-9a-f]{12}")
 _TOKENS = re.compile(r"(?P<version>[0-9a-f]{12})-[0-9a-f]{12}")
-_CHUNK = re.compile(r"(?P<key>[0-9a-f]{32})\.[a-z.]+")
+_RESULT = re.compile(r"(?P<key>[0-9a-f]{32})\.[a-z._]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def collect(store: Store, *, dry_run: bool = False, unfinished: bool = False) ->
         plan = _Plan(store, unfinished)
         if not dry_run:
             for found in plan.collection.deleted:
-                _delete(store, store.root / found.path, plan.chunks)
+                _delete(store.root / found.path, plan.results)
     return plan.collection
 
 
@@ -84,12 +84,12 @@ class _Plan:
         self.collection = Collection()
         self.versions: set[str] = set()
         self.plans: list[Path] = []
-        self.chunks: list[Path] = []
-        """Files of chunk results that go."""
+        self.results: dict[Path, list[Path]] = {}
+        """Files of the results that go, by their folder."""
         self._versions()
         self._tokens()
         self._builds()
-        self._chunks()
+        self._results()
         for path in _asides(store.root):
             self._decide(path, None, "half-written when a process was killed")
 
@@ -123,28 +123,30 @@ class _Plan:
                 self.plans += [path] if kept is not None else []
 
     def _fate_of_build(self, path: Path) -> tuple[str | None, str]:
-        if not (path / "build.json").is_file():
+        if not (path / BUILD).is_file():
             reason = "work of a build that did not end"
             return (None if self.unfinished else f"{reason}; --unfinished deletes it"), reason
-        kept = read_json(path / "build.json")["version"] in self.versions
+        kept = read_json(path / BUILD)["version"] in self.versions
         return ("its version is kept" if kept else None), "its version is not kept"
 
-    def _chunks(self) -> None:
-        """Chunk results count as one thing, however many there are."""
-        files = [path for path in self.store.chunks.glob("*") if _CHUNK.fullmatch(path.name)]
-        needed = self._needed_chunks()
-        self.chunks = [] if needed is None else [path for path in files if path.name.partition(".")[0] not in needed]
-        going = set(self.chunks)
-        name = str(self.store.chunks.relative_to(self.store.root))
-        for group, paths, why in (
-            (self.collection.deleted, self.chunks, "results that no kept build needs"),
-            (self.collection.kept, [path for path in files if path not in going], "results that a kept build may need"),
-        ):
-            if paths:
-                group.append(Found(name, sum(path.stat().st_size for path in paths), f"{len(paths)} files: {why}"))
+    def _results(self) -> None:
+        """Results of chunks count as one thing, however many there are; those of stages too."""
+        needed = self._needed()
+        for folder in (self.store.chunks, self.store.stages):
+            files = [path for path in folder.glob("*") if _RESULT.fullmatch(path.name)]
+            going = [] if needed is None else [path for path in files if path.name.partition(".")[0] not in needed]
+            staying = sorted({*files} - {*going})
+            self.results[folder] = going
+            self._count(self.collection.deleted, folder, going, "results that no kept build needs")
+            self._count(self.collection.kept, folder, staying, "results that a kept build may need")
 
-    def _needed_chunks(self) -> set[str] | None:
-        """Keys of the chunk results that kept builds name; None when one of them did not come so far."""
+    def _count(self, group: list[Found], folder: Path, paths: list[Path], why: str) -> None:
+        if paths:
+            name = str(folder.relative_to(self.store.root))
+            group.append(Found(name, sum(path.stat().st_size for path in paths), f"{len(paths)} files: {why}"))
+
+    def _needed(self) -> set[str] | None:
+        """Keys of the results that kept builds name; None when one of them did not come so far."""
         lists = [path / CHUNKS for path in self.plans]
         if not all(path.is_file() for path in lists):
             return None
@@ -173,12 +175,12 @@ def _asides(root: Path) -> Iterator[Path]:
             ]
 
 
-def _delete(store: Store, path: Path, chunks: list[Path]) -> None:
-    """Delete something; of the chunk results the files that go, each marker before the files it vouches for."""
-    if path != store.chunks:
+def _delete(path: Path, results: dict[Path, list[Path]]) -> None:
+    """Delete something; of a folder of results the files that go, each marker before the files it vouches for."""
+    if path not in results:
         remove(path)
         return
-    for file in sorted(chunks, key=lambda file: (not file.name.endswith(MARKER), file.name)):
+    for file in sorted(results[path], key=lambda file: (not file.name.endswith(MARKER), file.name)):
         remove(file)
 
 

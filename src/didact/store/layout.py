@@ -8,11 +8,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from didact.durable import ASIDE, locked, locked_if_free, remove, remove_asides, require_writable, write_atomic
+from didact.durable import (
+    ASIDE,
+    locked,
+    locked_if_free,
+    read_json,
+    remove,
+    remove_asides,
+    require_writable,
+    write_atomic,
+)
 from didact.errors import CallError, UnknownName
 
 CHUNKS = "chunks.json"
-"""In a build's work folder: keys of the chunk results that the build reads."""
+"""In a build's work folder: keys of the results, of chunks and of stages, that the build reads."""
+BUILD = "build.json"
+"""In a build's work folder, written last: the version it made, and what its stages cost."""
 TRAINED_ON = "version.json"
 """In a run's folder: the version it was trained on, which is kept as long as the run is."""
 
@@ -39,12 +50,25 @@ class Store:
         """Work folder of a build."""
         return self.root / "builds" / plan[:12]
 
+    def built(self, name: str, plan: str) -> Path | None:
+        """Folder of the version that a build of this plan made, if it is whole."""
+        record = self.build(plan) / BUILD
+        if not record.is_file():
+            return None
+        path = self.version(name, read_json(record)["version"])
+        return path if (path / "manifest.json").is_file() else None
+
     @property
     def chunks(self) -> Path:
         """Results of chunks, shared by all builds: named by everything they depend on, so a changed setting elsewhere
         reuses them.
         """
         return self.root / "builds" / "chunks"
+
+    @property
+    def stages(self) -> Path:
+        """Results of the stages that need all rows, shared and named in the same way."""
+        return self.root / "builds" / "stages"
 
     @property
     def spools(self) -> Path:

@@ -23,6 +23,18 @@ def shortened(text: str, most: int, around: int = 0) -> str:
     return shown if len(shown) <= most and around + most >= len(text) else f"{shown[: most - 1]}…"
 
 
+def told_bytes(count: float) -> str:
+    """A number of bytes as people say it.
+
+    >>> told_bytes(1_234_567), told_bytes(999), told_bytes(20_500_000_000)
+    ('1.2 MB', '999 bytes', '20.5 GB')
+    """
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count:,.0f} bytes"
+
+
 def spelt_path(path: str) -> str:
     r"""A path as valid Unicode: bytes of its name that are no UTF-8 are spelt as \xNN."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

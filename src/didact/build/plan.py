@@ -1,0 +1,149 @@
+"""What a build would run, and why, found out without writing anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from didact.build.depends import StageKeys, stage_keys
+from didact.build.inputs import Inputs, resolve_inputs
+from didact.build.per_record import ChunkTask, chunk_tasks
+from didact.build.reasons import reasons
+from didact.build.space import free_bytes, reckon
+from didact.engine.chunks import MadeFrom, all_made
+from didact.recipe.load import Recipe, load_recipe
+from didact.recipe.mixes import Purpose
+from didact.report.plan_json import Because, BuildPlan, Reason, SourcePlan, Space, StagePlan
+from didact.report.progress import Listener, Silent
+from didact.sources.spool import Spool
+from didact.store.layout import Store
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A chunk of the inputs, and why it runs: no reason when its result is on file."""
+
+    source: str
+    rows: int
+    key: str
+    because: tuple[Reason, ...]
+    stored: int
+    """Bytes of its result on file."""
+
+
+def plan(
+    recipe: Recipe | Mapping[str, Any] | str | Path, *, store: str | Path | None = None, tell: Listener | None = None
+) -> BuildPlan:
+    """What a build of the recipe would run, and why; nothing is written, and the store need not exist.
+
+    Every input is read and cut into chunks, since only their content tells which results still hold.
+    Raises what `build` raises for a recipe and inputs that cannot be meant.
+    """
+    loaded, base = load_recipe(recipe)
+    place = Store(Path(store) if store is not None else base / loaded.store)
+    listener = tell if tell is not None else Silent()
+    listener.stage("inputs")
+    with Spool() as spool:
+        inputs = resolve_inputs(loaded, base, spool)
+        built = place.built(loaded.name, inputs.plan)
+        listener.stage("chunks")
+        found = [] if built else list(_chunks(inputs, loaded, place, listener))
+        keys = stage_keys(loaded, base, [one.key for one in found])
+        return BuildPlan(
+            name=loaded.name,
+            plan=inputs.plan,
+            store=str(place.root),
+            version=built.name if built else None,
+            sources=[_source(name, inputs, found) for name in inputs.files],
+            stages=[] if built else _stages(loaded, place, keys),
+            space=_space(loaded, inputs, place, found, built is not None),
+        )
+
+
+def _chunks(inputs: Inputs, recipe: Recipe, store: Store, tell: Listener) -> Iterator[_Found]:
+    """Every chunk in canonical order, and why it runs."""
+    on_file = list(all_made(store.chunks))
+    stored = {made.key: sum(marker["files"].values()) for made, marker in on_file}
+    known: dict[str, list[MadeFrom]] = {}
+    for made, _ in on_file:
+        known.setdefault(made.of, []).append(made)
+    rows = 0
+    for task in chunk_tasks(inputs, recipe, store.chunks, []):
+        rows += _rows(task)
+        tell.advance(rows, None, "rows")
+        because = () if task.key in stored else reasons(task.made_from, known.get(task.chunk.source, []))
+        yield _Found(task.chunk.source, _rows(task), task.key, because, stored.get(task.key, 0))
+
+
+def _rows(task: ChunkTask) -> int:
+    return sum(len(block) for block in task.chunk.blocks)
+
+
+def _source(name: str, inputs: Inputs, found: Sequence[_Found]) -> SourcePlan:
+    own = [one for one in found if one.source == name]
+    because = Counter(reason for one in own for reason in one.because)
+    return SourcePlan(
+        source=name,
+        files=len(inputs.files[name]),
+        rows=sum(one.rows for one in own),
+        chunks=len(own),
+        reused=sum(not one.because for one in own),
+        run_rows=sum(one.rows for one in own if one.because),
+        because=[Because(reason=reason, chunks=chunks) for reason, chunks in because.most_common()],
+    )
+
+
+def _stages(recipe: Recipe, store: Store, keys: StageKeys) -> list[StagePlan]:
+    on_file = [made for made, _ in all_made(store.stages)]
+    tokenizer = [] if recipe.tokenizer is None else [_stage(keys.tokenizer, on_file)]
+    counts = [] if recipe.tokenizer is None else list(_counts(recipe, keys, on_file))
+    return [
+        StagePlan(stage="filter", state="always runs"),
+        _stage(keys.duplicates, on_file),
+        _stage(keys.split, on_file),
+        *tokenizer,
+        *counts,
+        StagePlan(stage="mix", state="always runs"),
+        StagePlan(stage="shards", state="always runs"),
+    ]
+
+
+def _stage(made: MadeFrom, on_file: Sequence[MadeFrom]) -> StagePlan:
+    if any(one.key == made.key for one in on_file):
+        return StagePlan(stage=made.of, state="reused")
+    return StagePlan(stage=made.of, state="runs", because=list(reasons(made, on_file)))
+
+
+def _counts(recipe: Recipe, keys: StageKeys, on_file: Sequence[MadeFrom]) -> Iterator[StagePlan]:
+    """The counts of each source for each purpose. Without mixes in the recipe the kinds of the kept records decide
+    which are needed: told are those on file, or that there are some to make.
+    """
+    if recipe.mixes:
+        pairs = {(recipe.purpose(name), source) for name, mix in recipe.mixes.items() for source in mix.sources}
+        yield from (_stage(keys.counts(*pair), on_file) for pair in sorted(pairs))
+        return
+    there = {one.key for one in on_file}
+    for source in sorted(recipe.sources):
+        made = [keys.counts(purpose, source) for purpose in get_args(Purpose)]
+        known = [one for one in made if one.key in there]
+        yield from (_stage(one, on_file) for one in known or made[:1])
+
+
+def _space(recipe: Recipe, inputs: Inputs, store: Store, found: Sequence[_Found], built: bool) -> Space:
+    if built:
+        return Space(results=0, on_file=0, version=0, needed=0, free=free_bytes(store.root))
+    need = reckon(recipe, inputs, store, sum(one.stored for one in found))
+    # What is on file is known to the byte, so that the rest is reckoned from the chunks that run.
+    run = {name: sum(one.rows for one in found if one.source == name and one.because) for name in inputs.files}
+    rows = {name: sum(one.rows for one in found if one.source == name) for name in inputs.files}
+    missing = sum(need.results[name] * run[name] // max(rows[name], 1) for name in inputs.files)
+    return Space(
+        results=missing + need.on_file,
+        on_file=need.on_file,
+        version=need.version,
+        needed=missing + need.version,
+        free=need.free,
+    )
