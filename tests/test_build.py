@@ -313,9 +313,7 @@ def test_a_build_that_keeps_nothing_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"instruction": ')
     (tmp_path / "empty.jsonl").write_bytes(b"")
     recipe: dict[str, Any] = {"name": "x", "filters": [{"signal": "response.words", "min": 2}], "tokenizer": None}
-    told = (
-        r"no record is left of 4 rows: read lost 1 \(JS001 1\), filter lost 3 \(response\.words<2 3\); .*validate"
-    )
+    told = r"no record is left of 4 rows: read lost 1 \(JS001 1\), filter lost 3 \(response\.words<2 3\); .*validate"
     for file, match in (("rows", told), ("empty", "the sources hold no row")):
         sources = {"s": {"path": str(tmp_path / f"{file}.jsonl"), "format": "alpaca"}}
         with pytest.raises(NothingKept, match=match):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from click.testing import CliRunner
+from mounted import small_disk
 from tiny_recipe import build_tiny, tiny, write_inputs
 
 from didact.build import space
@@ -313,23 +312,10 @@ def test_room_is_reckoned_about_right(tmp_path: Path) -> None:
         assert written <= needed <= 3 * written
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 400 kB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "didact-test", str(folder)], capture_output=True, check=False
-    ) if os.geteuid() == 0 and shutil.which("mount") else None  # fmt: skip
-    if done is None or done.returncode:
-        pytest.skip("mounting a small file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_small_disk_is_refused_by_its_own_numbers(small_disk: Path, tmp_path: Path) -> None:
+def test_a_small_disk_is_refused_by_its_own_numbers(tmp_path: Path) -> None:
     """On a file system of 400 kB the build is refused by what the system says is free, and leaves it empty."""
     write_inputs(tmp_path)
-    with pytest.raises(StoreError, match=r"409\.6 kB are free"):
-        build(tiny(tmp_path), store=small_disk / "store", workers=1)
-    assert list(small_disk.iterdir()) == []
+    with small_disk(tmp_path / "small", 409_600) as small:
+        with pytest.raises(StoreError, match=r"409\.6 kB are free"):
+            build(tiny(tmp_path), store=small / "store", workers=1)
+        assert list(small.iterdir()) == []

@@ -99,13 +99,14 @@ class Store:
         require_writable(self.root)
 
     def sweep(self) -> None:
-        """Delete chunk results that killed builds left half-written, unless somebody makes something in the store now:
-        those may be theirs.
+        """Delete results that killed builds left half-written, unless somebody makes something in the store now: those
+        may be theirs.
         """
-        if any(self.chunks.glob(f"{ASIDE}*")):
+        folders = (self.chunks, self.stages)
+        if any(any(folder.glob(f"{ASIDE}*")) for folder in folders):
             with self.alone() as alone:
-                if alone:
-                    remove_asides(self.chunks)
+                for folder in folders if alone else ():
+                    remove_asides(folder)
 
     @property
     def names(self) -> list[str]:
