@@ -31,9 +31,7 @@ class Peak:
 
     def raised(self, other: Peak) -> Peak:
         """The higher of both, value by value."""
-        return Peak(
-            max(self.together, other.together), max(self.own, other.own), max(self.largest, other.largest)
-        )
+        return Peak(max(self.together, other.together), max(self.own, other.own), max(self.largest, other.largest))
 
 
 def held(pids: Sequence[int]) -> Peak:

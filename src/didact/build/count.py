@@ -67,7 +67,7 @@ class CountTask:
 
 def count_chunk(task: CountTask) -> tuple[I64, I64]:
     """Tokens and trained tokens of the task's rows, as the renderer will lay them out."""
-    tokenizer = _loaded(task.tokenizer)
+    tokenizer = loaded_tokenizer(task.tokenizer)
     records = list(from_table(task.chunk.table("records").take(pa.array(task.inside))))
     renderer = renderer_of(tokenizer)
     if task.purpose == "pretrain":
@@ -84,7 +84,8 @@ _TOKENIZERS: dict[Path, Tokenizer] = {}
 """Tokenizers this worker has loaded; loading one costs as much as counting a thousand records."""
 
 
-def _loaded(path: Path) -> Tokenizer:
+def loaded_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a folder, loaded once in each worker."""
     if path not in _TOKENIZERS:
         _TOKENIZERS[path] = Tokenizer.load(path)
     return _TOKENIZERS[path]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.build.assemble import logical_digest, mix_rows, shard_tasks, usable, wanted_mixes
+from didact.build.compression import compression
 from didact.build.count import Counts, count_rows, load_kernels, make_tokenizer
 from didact.build.decide import (
     Fates,
@@ -170,6 +171,8 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     train = held.split == 0
     tokenizer = _tokenizer(job, base, rows, train, results, keys)
     counts = _counted(job, rows, train, list(wanted.values()), curated.headers, results, keys)
+    made_of = job.folder / "tokenizer"
+    fit = compression(job.engine, rows, np.flatnonzero(train), made_of, recipe.seed) if tokenizer else []
 
     job.stage("mix")
     mixes = [
@@ -189,7 +192,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
         shard_tasks(folder, mixes, rows, context), loss_tasks(folder, fates, curated, context)
     )
     files = [entry for _, entry in job.engine.map(write_file, tasks)]
-    made = Made(fates, held, mixes, files, curated, tokenizer, job.folder / "tokenizer")
+    made = Made(fates, held, mixes, files, curated, tokenizer, made_of, fit)
     return publish(job.store, folder, recipe, job.inputs, version, digest, made)
 
 

@@ -25,7 +25,7 @@ from didact.recipe.load import Recipe
 from didact.render.tokenizer import Tokenizer
 from didact.store.card import card
 from didact.store.layout import Store
-from didact.store.manifest import FileEntry, Manifest, SourceEntry, checksum
+from didact.store.manifest import Compression, FileEntry, Manifest, SourceEntry, checksum
 from didact.store.version import MANIFEST, Version
 
 
@@ -40,6 +40,7 @@ class Made:
     curated: Curated
     tokenizer: Tokenizer | None
     tokenizer_folder: Path
+    compression: list[Compression]
 
 
 def publish(
@@ -73,6 +74,7 @@ def publish(
         mixes={mixed.name: mixed.entry for mixed in made.mixes},
         licenses=_licenses(recipe),
         tokenizer=made.tokenizer.digest if made.tokenizer is not None else None,
+        compression=made.compression,
         recipe=data_sections(recipe),
         created_by=created_by() | {plugin.path.name: f"sha256:{plugin.sha256}" for plugin in inputs.plugins},
         files=[],

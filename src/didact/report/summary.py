@@ -41,6 +41,8 @@ def build_summary(manifest: Manifest) -> RenderableType:
         parts.append(_warnings(manifest))
     if any(manifest.cleaned.values()):
         parts.append(_cleaned(manifest))
+    if manifest.compression:
+        parts.append(_compression(manifest))
     return Group(*parts, _mixes(manifest), Text(_leaks(manifest)))
 
 
@@ -97,6 +99,15 @@ def _cleaned(manifest: Manifest) -> Table:
         [[rule, source, n] for (rule, source), n in changed.most_common()],
         left=2,
     )
+
+
+def _compression(manifest: Manifest) -> Table:
+    rows = [
+        [fit.source, fit.language, fit.records, fit.bytes, fit.tokens, f"{fit.bytes_per_token:.2f}"]
+        for fit in manifest.compression
+    ]
+    columns = ["source", "language", "records", "bytes", "tokens", "bytes per token"]
+    return table("Tokenizer: how well it fits a sample of the training texts", columns, rows, left=2)
 
 
 def _mixes(manifest: Manifest) -> RenderableType:

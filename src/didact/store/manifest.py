@@ -95,6 +95,25 @@ class MixEntry(Part):
     rows: dict[str, int] = Field(description="Rows of each split.", examples=[{"train": 93, "validation": 2}])
 
 
+class Compression(Part):
+    """How well the tokenizer fits one language of one source, on a sample of its training texts."""
+
+    source: str = Field(description="Name of the source.", examples=["alpaca"])
+    language: str = Field(
+        description="Language its records state; `unknown, X script` by their letters where they state none, and "
+        "`unknown` without letters.",
+        examples=["en", "unknown, Latin script"],
+    )
+    records: int = Field(ge=0, description="Records looked at.", examples=[93])
+    bytes: int = Field(ge=0, description="UTF-8 bytes of their texts.", examples=[21034])
+    tokens: int = Field(ge=0, description="Tokens of their texts, without the marks of the template.", examples=[5210])
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of text behind a token; 0 without text."""
+        return self.bytes / self.tokens if self.tokens else 0.0
+
+
 class LeakCheck(Part):
     """Whether anything held out is also in training, found after the split through an inverted index."""
 
@@ -205,6 +224,11 @@ class Manifest(Part):
     )
     tokenizer: str | None = Field(
         None, description="Digest of the tokenizer that counted.", examples=["5d41402abc4b2a76b9719d911017c592"]
+    )
+    compression: list[Compression] = Field(
+        default_factory=list,
+        description="How well the tokenizer fits each source and language.",
+        examples=[[{"source": "alpaca", "language": "en", "records": 93, "bytes": 21034, "tokens": 5210}]],
     )
     recipe: dict[str, Any] = Field(
         description="The recipe's data sections, defaults filled in.", examples=[{"name": "bilingual", "seed": 7}]
