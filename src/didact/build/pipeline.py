@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -30,7 +30,7 @@ from didact.build.depends import StageKeys, stage_keys
 from didact.build.hold_out import HeldOut, hold_out
 from didact.build.inputs import Inputs, resolve_inputs
 from didact.build.losses import account_unused, loss_tasks
-from didact.build.measures import MeasuredEngine, Measures
+from didact.build.measures import Measures
 from didact.build.per_record import curate_sources
 from didact.build.publish import Made, publish
 from didact.build.rows import Rows, in_order
@@ -62,18 +62,17 @@ class _Job:
     store: Store
     engine: Engine
     tell: Listener
-    measures: Measures
+    measures: Measures = field(default_factory=Measures)
 
     @property
     def folder(self) -> Path:
         """The build's work folder."""
         return self.store.build(self.inputs.plan)
 
-    def stage(self, name: str, rows: int = 0) -> None:
-        """Say that a stage begins, and measure it. rows: those it works on, where they are known."""
+    def stage(self, name: str) -> None:
+        """Say that a stage begins, and measure it."""
         self.tell.stage(name)
         self.measures.stage(name)
-        self.measures.rows = rows
 
 
 def build(
@@ -121,11 +120,10 @@ def _build(
             _refuse_rejected(done.manifest.accounting, max_rejected)
             return done
         with LocalEngine(workers or fitting_workers(inputs.total_bytes)) as engine, without_cycle_collector():
-            measures = Measures()
-            job = _Job(loaded, inputs, place, MeasuredEngine(engine, measures), listener, measures)
+            job = _Job(loaded, inputs, place, engine, listener)
             version = _run(job, base, max_rejected)
-        cost = {"version": version.manifest.version, "workers": engine.workers, **measures.report()}
-        write_json(job.folder / BUILD, cost)
+        # Written when the workers are gone: only then does the system tell how much memory they needed.
+        write_json(job.folder / BUILD, {"version": version.manifest.version, **job.measures.report()})
     return version
 
 
@@ -150,7 +148,6 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
 
     job.stage("read, clean, measure")
     curated = curate_sources(job.inputs, recipe, job.engine, job.store.chunks, job.tell)
-    job.measures.rows, job.measures.bytes = curated.ran_rows, curated.ran_bytes
     _refuse_rejected(curated.accounts, max_rejected)
     rows = Rows(in_order(curated.chunks), tuple(sorted(recipe.sources)))
     keys = stage_keys(recipe, base, [chunk.key for chunk in rows.chunks])
@@ -158,18 +155,18 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     write_json(job.folder / CHUNKS, sorted([chunk.key for chunk in rows.chunks] + [made.key for made in keys.all()]))
     fates = Fates(rows, np.ones(len(rows), np.bool_), accounts=list(curated.accounts))
 
-    job.stage("filter", len(rows))
+    job.stage("filter")
     filter_rows(fates, recipe.filters)
 
-    job.stage("deduplicate", int(fates.alive.sum()))
+    job.stage("deduplicate")
     found = results.table(keys.duplicates, lambda: Result(duplicates_table(find_duplicates(fates, recipe.dedup)), {}))
     drop_duplicates(fates, duplicates_from(found.table))
     refuse_nothing(fates)
 
-    job.stage("split", int(fates.alive.sum()))
+    job.stage("split")
     held = HeldOut.of(results.table(keys.split, lambda: hold_out(rows, fates.alive, recipe).as_result()))
 
-    job.stage("tokenizer and counts", int((held.split == 0).sum()))
+    job.stage("tokenizer and counts")
     wanted = wanted_mixes(recipe, rows, held.split == 0)
     train = held.split == 0
     tokenizer = _tokenizer(job, base, rows, train, results, keys)
@@ -177,7 +174,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     made_of = job.folder / "tokenizer"
     fit = compression(job.engine, rows, np.flatnonzero(train), made_of, recipe.seed) if tokenizer else []
 
-    job.stage("mix", int((held.split == 0).sum()))
+    job.stage("mix")
     mixes = [
         mix_rows(name, purpose, mix, rows, held, counts.get(purpose), recipe.seed)
         for name, (purpose, mix) in wanted.items()
@@ -195,7 +192,6 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
         shard_tasks(folder, mixes, rows, context), loss_tasks(folder, fates, curated, context)
     )
     files = [entry for _, entry in job.engine.map(write_file, tasks)]
-    job.measures.rows, job.measures.bytes = sum(file.rows for file in files), sum(file.bytes for file in files)
     made = Made(fates, held, mixes, files, curated, tokenizer, made_of, fit)
     return publish(job.store, folder, recipe, job.inputs, version, digest, made)
 
