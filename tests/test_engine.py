@@ -14,6 +14,7 @@ from didact.durable import read_json, write_json
 from didact.engine.chunks import Chunk, chunk_bytes, group_blocks, read_marker, write_marker
 from didact.engine.local import LocalEngine, available_cores
 from didact.errors import StoreError
+from didact.remote.folder import Folder
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.cutting import read_blocks
 
@@ -111,13 +112,13 @@ def test_a_chunk_is_known_by_its_content(tmp_path: Path) -> None:
 def test_a_marker_without_its_files_counts_for_nothing(tmp_path: Path) -> None:
     """A result is whole only when its files are there in the size its marker tells."""
     (tmp_path / "k.part").write_bytes(b"12345")
-    assert read_marker(tmp_path, "k") is None
-    write_marker(tmp_path, "k", {"files": {"k.part": 5}, "rows": 1})
-    assert read_marker(tmp_path, "k") == {"files": {"k.part": 5}, "rows": 1}
+    assert read_marker(Folder(tmp_path), "k") is None
+    write_marker(Folder(tmp_path), "k", {"files": {"k.part": 5}, "rows": 1})
+    assert read_marker(Folder(tmp_path), "k") == {"files": {"k.part": 5}, "rows": 1}
     (tmp_path / "k.part").write_bytes(b"1234")
-    assert read_marker(tmp_path, "k") is None
+    assert read_marker(Folder(tmp_path), "k") is None
     (tmp_path / "k.part").unlink()
-    assert read_marker(tmp_path, "k") is None
+    assert read_marker(Folder(tmp_path), "k") is None
 
 
 def test_json_of_the_store_reads_back(tmp_path: Path) -> None:

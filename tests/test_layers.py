@@ -14,6 +14,7 @@ ORDER = tuple(
     for line in """errors
     canonical
     durable
+    remote
     plugins
     recipe
     text

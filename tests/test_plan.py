@@ -192,7 +192,7 @@ def test_the_plan_tells_why_and_the_build_runs_exactly_that(case: str, home: Pat
     found = plan(recipe)
     assert reasons_of(found) == expected
     assert found.version is None
-    old = {path: path.stat().st_mtime_ns for path in Store(home / "store").chunks.iterdir()}
+    old = {path: path.stat().st_mtime_ns for path in Store(home / "store").chunks.path.iterdir()}
     build(recipe, workers=1)
     new = Counter(of for key, of in made(home).items() if key not in before)
     assert new == Counter({one.source: one.run for one in found.sources if one.run}) + Counter(
@@ -217,7 +217,7 @@ def test_a_change_that_makes_no_version_runs_nothing(home: Path) -> None:
 def test_a_deleted_result_is_made_again(home: Path) -> None:
     """A result that is damaged or gone runs again, and is not said to be on file."""
     recipe = tiny(home, filters=[])
-    chunks = Store(home / "store").chunks
+    chunks = Store(home / "store").chunks.path
     for path in chunks.glob("*.side.arrow"):
         path.write_bytes(path.read_bytes()[:-1])
     found = plan(recipe)

@@ -97,7 +97,7 @@ def test_a_run_does_all_of_it_in_order(result: RunResult, told: Tell) -> None:
 def test_a_run_holds_on_to_its_version(home: Path, result: RunResult, tmp_path: Path) -> None:
     """With a run there, `gc` keeps the version and token shards it was trained on, though no ref names them."""
     store = Store(Path(shutil.copytree(result.folder.parents[2], tmp_path / "store")))
-    (store.data("tiny") / "refs" / "latest").unlink()
+    (store.data("tiny").path / "refs" / "latest").unlink()
     collect(store)
     version = result.version.manifest.version
     assert store.versions("tiny") == [version] and list(store.root.glob(f"tokens/{version}-*/manifest.json"))

@@ -72,7 +72,7 @@ def test_a_ref_names_a_version_until_it_is_moved(home: Path) -> None:
     """A tag is found as NAME@TAG, in the log, moves in one step, and can be deleted; `latest` cannot."""
     place, (first, second, last) = home / "store", lineage(store_of(home))
     assert call("ref", f"tiny@{first[:6]}", "v1", "--store", place).output == f"tiny@v1: {first}\n"
-    assert store_of(home).find("tiny@v1").name == first
+    assert store_of(home).find("tiny@v1").path.name == first
     assert call("ref", f"tiny@{second}", "v1", "--store", place).exit_code == 0
     assert store_of(home).refs("tiny") == {"latest": last, "v1": second}
     told = json.loads(call("log", "tiny", "--store", place, "--json").stdout)
@@ -104,7 +104,7 @@ def test_an_ambiguous_version_is_a_bad_call(tmp_path: Path) -> None:
     assert store.versions("x") == ["0123456789ab", "0123456789ac"]
     with pytest.raises(CallError, match="can mean 0123456789ab, 0123456789ac"):
         store.find("x@01234567")
-    assert store.find("x@0123456789ab").name == "0123456789ab"
+    assert store.find("x@0123456789ab").path.name == "0123456789ab"
     with pytest.raises(UnknownName, match="unknown version"):
         store.find("x@0")
 
@@ -112,7 +112,7 @@ def test_an_ambiguous_version_is_a_bad_call(tmp_path: Path) -> None:
 def test_a_damaged_version_does_not_hide_the_others(home: Path) -> None:
     """The log tells a version whose manifest is broken as damaged, and lists the rest."""
     first = lineage(store_of(home))[0]
-    (store_of(home).version("tiny", first) / "manifest.json").write_bytes(b"{")
+    (store_of(home).version("tiny", first).path / "manifest.json").write_bytes(b"{")
     told = call("log", "tiny", "--store", home / "store")
     assert told.exit_code == 0 and "damaged" in told.stdout and len(history(store_of(home), "tiny")) == 3
 
@@ -144,7 +144,7 @@ def test_chunk_results_go_when_no_kept_build_needs_them(tmp_path: Path) -> None:
     """Results that only a deleted version's build read are deleted; the next build of what is kept reads all it had."""
     write_inputs(tmp_path)
     build(tiny(tmp_path, clean={"entities": False}), workers=1)
-    chunks = Store(tmp_path / "store").chunks
+    chunks = Store(tmp_path / "store").chunks.path
     old = set(chunks.iterdir())
     kept = build(tiny(tmp_path), workers=1)
     new = set(chunks.iterdir()) - old
@@ -160,7 +160,7 @@ def test_chunk_results_go_when_no_kept_build_needs_them(tmp_path: Path) -> None:
 def test_what_a_run_was_trained_on_is_kept(home: Path) -> None:
     """A run keeps its version as a ref does, until the run's folder is deleted."""
     store, first = store_of(home), lineage(store_of(home))[0]
-    run = store.run("tiny", "abc")
+    run = store.run("tiny", "abc").path
     run.mkdir(parents=True)
     (run / "version.json").write_text(json.dumps({"version": first}))
     collect(store)
@@ -281,10 +281,10 @@ def test_links_are_unlinked_not_followed(home: Path) -> None:
     """A version that was moved elsewhere and linked loses its link; what it points to stays."""
     store, first = store_of(home), lineage(store_of(home))[0]
     elsewhere = home / "elsewhere"
-    store.version("tiny", first).rename(elsewhere)
-    store.version("tiny", first).symlink_to(elsewhere)
+    store.version("tiny", first).path.rename(elsewhere)
+    store.version("tiny", first).path.symlink_to(elsewhere)
     collect(store)
-    assert not store.version("tiny", first).is_symlink() and Version.open(elsewhere).verify() == []
+    assert not store.version("tiny", first).path.is_symlink() and Version.open(elsewhere).verify() == []
 
 
 def test_a_folder_that_is_no_store_is_left_alone(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Run: build, token shards, then the phases the recipe asks for, each evaluated when it is done;
+"""Run: build, token shards, pre-training, evaluation, fine-tuning, evaluation;
 started again, it goes on after the last complete step.
 """
 
@@ -19,7 +19,6 @@ from didact.evaluate.metrics import plugin_of
 from didact.model.checkpoint import resolve
 from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress
-from didact.model.preference import tune_preferences
 from didact.model.pretrain import initial_checkpoint, pretrain
 from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.world import World, joined
@@ -34,7 +33,7 @@ from didact.store.version import Version
 
 Phase = Literal["pretrain", "finetune", "run"]
 
-_TRAINING_SECTIONS = ("model", "pretrain", "finetune", "preference")
+_TRAINING_SECTIONS = ("model", "pretrain", "finetune")
 
 
 @dataclass
@@ -92,7 +91,7 @@ def run(
     _refuse_nothing_to_train(loaded, until)
     with joined() as world:
         listener = tell if tell is not None and world.leads else Silent()
-        place = Store(Path(store) if store is not None else base / loaded.store)
+        place = Store.at(store if store is not None else loaded.store, base if store is None else None)
         with world.in_turn(), place.in_use(lambda: listener.note("waiting for gc")):
             # Those that come after the first find the version and its tokens finished.
             version = build(recipe, store=store, workers=workers, tell=listener)
@@ -112,9 +111,6 @@ def _follow(course: _Course, until: Phase) -> RunResult:
         course.finetune()
         if until == "run":
             course.evaluate("finetune")
-    if loaded.preference is not None and until == "run":
-        course.prefer()
-        course.evaluate("preference")
     if course.world.leads:
         write_json(course.result.folder / "run.json", course.result.as_json())
     return course.result
@@ -136,11 +132,11 @@ def evaluate(
     if loaded.evaluate is None:
         raise RecipeError(f"recipe '{loaded.name}': no section 'evaluate'; add `evaluate: {{tasks: [...]}}`")
     listener = tell if tell is not None else Silent()
-    place = Store(Path(store) if store is not None else base / loaded.store)
+    place = Store.at(store if store is not None else loaded.store, base if store is None else None)
     with place.in_use(lambda: listener.note("waiting for gc")):
         version = build(recipe, store=store, tell=listener)
         tokenizer = Tokenizer.load(resolve(Path(checkpoint)))
-        tokens = place.tokens(version.manifest.version, tokenizer.digest)
+        tokens = place.tokens(version.manifest.version, tokenizer.digest).path
         listener.stage("tokenize")
         tokenize_version(version.path, tokenizer, tokens)
         listener.stage("evaluate")
@@ -148,7 +144,7 @@ def evaluate(
 
 
 def _refuse_nothing_to_train(recipe: Recipe, until: Phase) -> None:
-    sections = {"pretrain": recipe.pretrain, "finetune": recipe.finetune, "preference": recipe.preference}
+    sections = {"pretrain": recipe.pretrain, "finetune": recipe.finetune}
     wanted = list(sections) if until == "run" else [until]
     if all(sections[name] is None for name in wanted):
         section = until if until != "run" else "pretrain' or 'finetune"
@@ -176,9 +172,9 @@ class _Course:
         self.world, self.watch = world, replace(watch, on_data=self._data)
         sections = recipe.model_dump(mode="json", include=set(_TRAINING_SECTIONS))
         name = content_hash([version.manifest.version, sections, recipe.seed])[:12]
-        self.result = RunResult(version, store.run(recipe.name, name), leads=world.leads)
+        self.result = RunResult(version, store.run(recipe.name, name).path, leads=world.leads)
         self.tokenizer = Tokenizer.load(version.path / "tokenizer")
-        self.tokens = store.tokens(version.manifest.version, self.tokenizer.digest)
+        self.tokens = store.tokens(version.manifest.version, self.tokenizer.digest).path
 
     def prepare(self, workers: int) -> None:
         """Token shards, and the tokenizer beside the phases; the run says which version it holds on to."""
@@ -221,25 +217,6 @@ class _Course:
             validation,
             self.tokenizer,
             self.result.folder / "finetune",
-            self.recipe.seed,
-            self._progress,
-            self.threads,
-            watch=self.watch,
-        )
-
-    def prefer(self) -> None:
-        """Tune to preferences from the best checkpoint so far, or the recipe's base."""
-        assert self.recipe.preference is not None
-        train, validation = self._shards("preference")
-        self.tell.stage("preference")
-        base = self.recipe.preference.base
-        self.result.phases["preference"] = tune_preferences(
-            self.recipe.preference,
-            self.result.last_phase.best if base is None else self.base / base,
-            train,
-            validation,
-            self.tokenizer,
-            self.result.folder / "preference",
             self.recipe.seed,
             self._progress,
             self.threads,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +20,7 @@ from didact.curate.split import SPLITS
 from didact.errors import ImpossibleMix
 from didact.recipe.load import Recipe
 from didact.recipe.mixes import Mix, Portion, Purpose
+from didact.remote.folder import Folder
 from didact.store.manifest import Amounts, MixEntry, MixSource
 
 _SUITS: dict[Purpose, frozenset[str]] = {
@@ -177,7 +177,7 @@ def logical_digest(mixes: list[MixedRows], rows: Rows) -> str:
     return state.hexdigest()
 
 
-def shard_tasks(folder: Path, mixes: list[MixedRows], rows: Rows, context: Context) -> Iterator[ShardTask]:
+def shard_tasks(folder: Folder, mixes: list[MixedRows], rows: Rows, context: Context) -> Iterator[ShardTask]:
     """The shards of every mix and split, about SHARD_BYTES of text each, numbered in training order."""
     sizes = rows.column("size")
     optional = _optional_keys(rows)

@@ -6,7 +6,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from didact.build.rows import ChunkResult, Rows
 from didact.curate.order import I64, keyed_order
 from didact.engine.base import Engine
 from didact.records.table import texts_column, zeroed_offsets
+from didact.remote.folder import Folder
 from didact.store.manifest import Compression
 from didact.text.scripts import script_of
 
@@ -29,7 +29,7 @@ class FitTask:
 
     chunk: ChunkResult
     inside: I64
-    tokenizer: Path
+    tokenizer: Folder
 
 
 Sums = dict[str, tuple[int, int, int]]
@@ -61,7 +61,7 @@ def _unstated(text: str) -> str:
     return "unknown" if script is None else f"unknown, {script} script"
 
 
-def compression(engine: Engine, rows: Rows, train: I64, tokenizer: Path, seed: int) -> list[Compression]:
+def compression(engine: Engine, rows: Rows, train: I64, tokenizer: Folder, seed: int) -> list[Compression]:
     """How the tokenizer fits a keyed sample of each source's training rows, by source and language, in their order."""
     found: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for task, sums in engine.map(fit_chunk, _tasks(rows, train, tokenizer, f"{seed}")):
@@ -74,7 +74,7 @@ def compression(engine: Engine, rows: Rows, train: I64, tokenizer: Path, seed: i
     ]
 
 
-def _tasks(rows: Rows, train: I64, tokenizer: Path, key: str) -> Iterator[FitTask]:
+def _tasks(rows: Rows, train: I64, tokenizer: Folder, key: str) -> Iterator[FitTask]:
     for source in range(len(rows.sources)):
         own = train[rows.source[train] == source]
         order = own[keyed_order(rows.ids[own], key, "compression")]

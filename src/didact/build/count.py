@@ -21,6 +21,7 @@ from didact.recipe.mixes import Purpose
 from didact.recipe.tokenizing import TokenizerSettings
 from didact.records import Header
 from didact.records.table import from_table
+from didact.remote.folder import Folder
 from didact.render.renderer import renderer_of
 from didact.render.tokenizer import Tokenizer, train_tokenizer
 
@@ -62,7 +63,7 @@ class CountTask:
     places: I64
     purpose: Purpose
     headers: dict[str, Header]
-    tokenizer: Path
+    tokenizer: Folder
 
 
 def count_chunk(task: CountTask) -> tuple[I64, I64]:
@@ -80,15 +81,15 @@ def count_chunk(task: CountTask) -> tuple[I64, I64]:
     return lengths.tokens.astype(np.int64), lengths.trained.astype(np.int64)
 
 
-_TOKENIZERS: dict[Path, Tokenizer] = {}
+_TOKENIZERS: dict[Folder, Tokenizer] = {}
 """Tokenizers this worker has loaded; loading one costs as much as counting a thousand records."""
 
 
-def loaded_tokenizer(path: Path) -> Tokenizer:
+def loaded_tokenizer(folder: Folder) -> Tokenizer:
     """The tokenizer of a folder, loaded once in each worker."""
-    if path not in _TOKENIZERS:
-        _TOKENIZERS[path] = Tokenizer.load(path)
-    return _TOKENIZERS[path]
+    if folder not in _TOKENIZERS:
+        _TOKENIZERS[folder] = Tokenizer.load(folder.whole())
+    return _TOKENIZERS[folder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def count_rows(
     rows: Rows,
     wanted: Mapping[Wanted, I64],
     headers: dict[str, Header],
-    tokenizer: Path,
+    tokenizer: Folder,
     results: StageResults,
     made_from: Callable[[Purpose, str], MadeFrom],
 ) -> dict[Purpose, Counts]:
@@ -131,7 +132,7 @@ def count_rows(
 
 
 def _tasks(
-    rows: Rows, purpose: Purpose, chosen: I64, headers: dict[str, Header], tokenizer: Path
+    rows: Rows, purpose: Purpose, chosen: I64, headers: dict[str, Header], tokenizer: Folder
 ) -> Iterator[CountTask]:
     for chunk, places, inside in rows.by_chunk(chosen):
         yield CountTask(chunk, inside, chosen[places], purpose, headers, tokenizer)

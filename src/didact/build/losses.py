@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from didact.build.shard_files import Context, FileTask, Gather, write_parquet, w
 from didact.canonical import canonical_json
 from didact.curate.order import I64
 from didact.records.table import from_table
+from didact.remote.folder import Folder
 from didact.store.manifest import FileEntry
 
 _PART_ROWS = 10_000
@@ -44,7 +44,7 @@ def account_unused(fates: Fates, split: NDArray[np.int8], mixes: Sequence[MixedR
 class DroppedTask:
     """One file of dropped rows: place, stage, reason, evidence, and the record as it was when it was dropped."""
 
-    folder: Path
+    folder: Folder
     name: str
     rows: Gather
     stages: list[str]
@@ -62,7 +62,7 @@ class DroppedTask:
 class TableTask:
     """A small table that is at hand."""
 
-    folder: Path
+    folder: Folder
     name: str
     table: pa.Table
 
@@ -75,7 +75,7 @@ class TableTask:
 class ChunksTask:
     """A table that every chunk has a part of: warnings, or changed texts."""
 
-    folder: Path
+    folder: Folder
     part: Literal["findings", "cleaned"]
     chunks: tuple[ChunkResult, ...]
 
@@ -90,7 +90,7 @@ class ChunksTask:
 class SideTask:
     """Side columns of the rows that stayed: signals, or signatures."""
 
-    folder: Path
+    folder: Folder
     part: Literal["signals", "signatures"]
     chunks: tuple[ChunkResult, ...]
     alive: tuple[I64, ...]
@@ -121,7 +121,7 @@ class SideTask:
         return named.add_column(1, "source", pa.array([chunk.source] * len(rows), pa.string()))
 
 
-def loss_tasks(folder: Path, fates: Fates, curated: Curated, context: Context) -> Iterator[FileTask]:
+def loss_tasks(folder: Folder, fates: Fates, curated: Curated, context: Context) -> Iterator[FileTask]:
     """The files of dropped/, rejected/, findings/, cleaned/, headers/, signals/ and signatures/ of a version."""
     yield from _dropped(folder, fates)
     yield from _side_tasks(folder, fates)
@@ -138,7 +138,7 @@ def loss_tasks(folder: Path, fates: Fates, curated: Curated, context: Context) -
         yield TableTask(folder, "headers/headers.parquet", pa.table({"id": ids, "header": texts}))
 
 
-def _dropped(folder: Path, fates: Fates) -> Iterator[DroppedTask]:
+def _dropped(folder: Folder, fates: Fates) -> Iterator[DroppedTask]:
     rows, stages, reasons, evidence, keepers = _flattened(fates.losses)
     ids = fates.rows.keys("id")
     for number, start in enumerate(range(0, len(rows), _PART_ROWS)):
@@ -191,7 +191,7 @@ def _rejected(curated: Curated) -> Iterator[pa.Table]:
         yield whole.take(pa.array(range(start, min(start + _PART_ROWS, whole.num_rows))))
 
 
-def _side_tasks(folder: Path, fates: Fates) -> Iterator[SideTask]:
+def _side_tasks(folder: Folder, fates: Fates) -> Iterator[SideTask]:
     """Signals and signatures of the rows that stayed, for later builds and pictures."""
     rows: Rows = fates.rows
     bounds = pairwise(rows.offsets.tolist())

@@ -40,6 +40,7 @@ from didact.recipe.sources import Source
 from didact.records import Header
 from didact.records.findings import CODES, Finding
 from didact.records.table import from_table, texts_column, to_table, with_texts_column
+from didact.remote.folder import Folder
 from didact.report.progress import Listener
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.read import BlockRead, Rejected, read_block, source_blocks
@@ -84,7 +85,7 @@ class ChunkTask:
     signals: tuple[str, ...]
     plugins: tuple[Plugin, ...]
     """Files of the user's own signals among them."""
-    folder: Path
+    folder: Folder
     made_from: MadeFrom
 
     @property
@@ -111,10 +112,10 @@ class Curated:
         return in_order(self.chunks)
 
 
-def curate_sources(inputs: Inputs, recipe: Recipe, engine: Engine, folder: Path, tell: Listener) -> Curated:
+def curate_sources(inputs: Inputs, recipe: Recipe, engine: Engine, folder: Folder, tell: Listener) -> Curated:
     """Run every source through the fused stages; chunks whose result is on file are not run again."""
-    with store_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with store_errors(folder.path):
+        folder.path.mkdir(parents=True, exist_ok=True)
     curated = Curated()
     lost: list[tuple[str, Finding]] = []
     total, done = inputs.total_bytes, 0
@@ -128,7 +129,7 @@ def curate_sources(inputs: Inputs, recipe: Recipe, engine: Engine, folder: Path,
     return curated
 
 
-def chunk_tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[str, Finding]]) -> Iterator[ChunkTask]:
+def chunk_tasks(inputs: Inputs, recipe: Recipe, folder: Folder, lost: list[tuple[str, Finding]]) -> Iterator[ChunkTask]:
     """The chunks of every source in canonical order. Findings that no chunk carries are put into `lost`."""
     for name, files in inputs.files.items():
         task = source_task(inputs, recipe, folder, name)
@@ -136,7 +137,7 @@ def chunk_tasks(inputs: Inputs, recipe: Recipe, folder: Path, lost: list[tuple[s
         yield from map(task, group_blocks(name, _cut(name, files, recipe.sources[name], size, lost), size))
 
 
-def source_task(inputs: Inputs, recipe: Recipe, folder: Path, name: str) -> Callable[[Chunk], ChunkTask]:
+def source_task(inputs: Inputs, recipe: Recipe, folder: Folder, name: str) -> Callable[[Chunk], ChunkTask]:
     """What makes a task of each chunk of a source."""
     measured = measured_signals(recipe, name)
     made_from = chunk_maker(recipe, name, inputs)
@@ -210,9 +211,10 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
         "cleaned": changes,
     }
     sizes = {
-        f"{task.key}.{part}.arrow": _write(task.folder / f"{task.key}.{part}.arrow", content)
+        f"{task.key}.{part}.arrow": _write(task.folder.path / f"{task.key}.{part}.arrow", content)
         for part, content in files.items()
     }
+    task.folder.send(sizes)
     marker = _marker(task, reads, table, cleaned) | {"files": sizes, "made_from": task.made_from.as_json()}
     write_marker(task.folder, task.key, marker)
     return marker

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -38,13 +38,14 @@ from didact.build.shard_files import Context, FileTask, write_file
 from didact.build.space import require_space
 from didact.build.stage_results import Result, StageResults
 from didact.canonical import content_hash
-from didact.durable import locked, remove_asides, write_json
+from didact.durable import locked, remove_asides
 from didact.engine.base import Engine
 from didact.engine.local import LocalEngine, fitting_workers, without_cycle_collector
 from didact.errors import TooManyRejected
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Mix, Purpose
 from didact.records import Header
+from didact.remote.folder import Folder
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
 from didact.sources.spool import Spool
@@ -65,7 +66,7 @@ class _Job:
     measures: Measures = field(default_factory=Measures)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Folder:
         """The build's work folder."""
         return self.store.build(self.inputs.plan)
 
@@ -90,7 +91,7 @@ def build(
     when the disk refuses, or has no room for what would be written.
     """
     loaded, base = load_recipe(recipe)
-    place = Store(Path(store) if store is not None else base / loaded.store)
+    place = Store.at(store if store is not None else loaded.store, base if store is None else None)
     listener = tell if tell is not None else Silent()
     place.require_writable()
     listener.stage("inputs")
@@ -111,7 +112,7 @@ def _build(
     listener: Listener,
 ) -> Version:
     # Two builds of one plan would write, and give away, the same folder.
-    own, other = place.build(inputs.plan) / "lock", "waiting for another build of the same plan"
+    own, other = place.build(inputs.plan).path / "lock", "waiting for another build of the same plan"
     place.sweep()
     with place.in_use(lambda: listener.note("waiting for gc")), locked(own, lambda: listener.note(other)):
         done = _built(place, loaded, inputs)
@@ -123,7 +124,7 @@ def _build(
             job = _Job(loaded, inputs, place, engine, listener)
             version = _run(job, base, max_rejected)
         # Written when the workers are gone: only then does the system tell how much memory they needed.
-        write_json(job.folder / BUILD, {"version": version.manifest.version, **job.measures.report()})
+        job.folder.write_json(BUILD, {"version": version.manifest.version, **job.measures.report()})
     return version
 
 
@@ -135,16 +136,17 @@ def _refuse_rejected(accounts: Sequence[Account], most: int | None) -> None:
 
 def _built(store: Store, recipe: Recipe, inputs: Inputs) -> Version | None:
     """The version an earlier build made of the same plan; `latest` names it again."""
-    path = store.built(recipe.name, inputs.plan)
-    if path is None:
+    folder = store.built(recipe.name, inputs.plan)
+    if folder is None:
         return None
-    store.set_ref(recipe.name, "latest", path.name)
-    return Version.open(path)
+    version = Version.open(folder)
+    store.set_ref(recipe.name, "latest", version.manifest.version)
+    return version
 
 
 def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     recipe = job.recipe
-    remove_asides(job.folder)
+    remove_asides(job.folder.path)
 
     job.stage("read, clean, measure")
     curated = curate_sources(job.inputs, recipe, job.engine, job.store.chunks, job.tell)
@@ -152,7 +154,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     rows = Rows(in_order(curated.chunks), tuple(sorted(recipe.sources)))
     keys = stage_keys(recipe, base, [chunk.key for chunk in rows.chunks])
     results = StageResults(job.store.stages)
-    write_json(job.folder / CHUNKS, sorted([chunk.key for chunk in rows.chunks] + [made.key for made in keys.all()]))
+    job.folder.write_json(CHUNKS, sorted([chunk.key for chunk in rows.chunks] + [made.key for made in keys.all()]))
     fates = Fates(rows, np.ones(len(rows), np.bool_), accounts=list(curated.accounts))
 
     job.stage("filter")
@@ -184,7 +186,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     job.stage("shards")
     digest = logical_digest(mixes, rows)
     version = content_hash([job.inputs.plan, digest])[:12]
-    folder = job.folder / version
+    folder = replace(job.store.version(recipe.name, version), path=job.folder.path / version)
     context = Context(
         curated.headers, {name: source.license for name, source in recipe.sources.items()}, job.inputs.digests
     )
@@ -205,12 +207,13 @@ def _tokenizer(
         return None
     make = partial(make_tokenizer, rows, np.flatnonzero(train), job.recipe, settings, base)
     with ThreadPoolExecutor(1) as beside:
-        learning = beside.submit(results.copied, keys.tokenizer, folder, make)
+        learning = beside.submit(results.copied, keys.tokenizer, folder.path, make)
         if job.engine.workers > 1:
             # The workers have nothing else to do meanwhile, and loading the kernels takes each of them a second.
             list(job.engine.map(load_kernels, range(job.engine.workers)))
         learning.result()
-    return Tokenizer.load(folder)
+    folder.send(path.name for path in sorted(folder.path.iterdir()))
+    return Tokenizer.load(folder.path)
 
 
 def _counted(

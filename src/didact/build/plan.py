@@ -43,7 +43,7 @@ def plan(
     Raises what `build` raises for a recipe and inputs that cannot be meant.
     """
     loaded, base = load_recipe(recipe)
-    place = Store(Path(store) if store is not None else base / loaded.store)
+    place = Store.at(store if store is not None else loaded.store, base if store is None else None)
     listener = tell if tell is not None else Silent()
     listener.stage("inputs")
     with Spool() as spool:
@@ -55,8 +55,8 @@ def plan(
         return BuildPlan(
             name=loaded.name,
             plan=inputs.plan,
-            store=str(place.root),
-            version=built.name if built else None,
+            store=str(place),
+            version=built.path.name if built else None,
             sources=[_source(name, inputs, found) for name in inputs.files],
             stages=[] if built else _stages(loaded, place, keys),
             space=_space(loaded, inputs, place, found, built is not None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -19,14 +20,15 @@ from didact.build.decide import Fates, check
 from didact.build.hold_out import HeldOut
 from didact.build.inputs import ALGORITHMS, Inputs, data_sections, tables
 from didact.build.per_record import Curated
-from didact.durable import sha256_file, store_errors, sync_folder, write_atomic, write_json
+from didact.durable import store_errors, sync_folder, write_atomic, write_json
 from didact.errors import AccountingError
 from didact.recipe.load import Recipe
+from didact.remote.folder import Folder
 from didact.render.tokenizer import Tokenizer
 from didact.store.card import card
-from didact.store.layout import Store
+from didact.store.layout import MANIFEST, Store
 from didact.store.manifest import Compression, FileEntry, Manifest, SourceEntry, checksum
-from didact.store.version import MANIFEST, Version
+from didact.store.version import Version
 
 
 @dataclass(frozen=True)
@@ -39,21 +41,21 @@ class Made:
     files: list[FileEntry]
     curated: Curated
     tokenizer: Tokenizer | None
-    tokenizer_folder: Path
+    tokenizer_folder: Folder
     compression: list[Compression]
 
 
 def publish(
-    store: Store, folder: Path, recipe: Recipe, inputs: Inputs, version: str, digest: str, made: Made
+    store: Store, folder: Folder, recipe: Recipe, inputs: Inputs, version: str, digest: str, made: Made
 ) -> Version:
     """Complete the version's folder, then give it its place in the store and let `latest` name it.
 
-    The manifest is the last file written; the folder gets its final name after that.
+    The manifest is the last file written; on this disk the folder gets its final name after that.
     """
     files = list(made.files)
     _check_accounting(made.fates, made.held)
     if made.tokenizer is not None:
-        files += _copied(made.tokenizer_folder, folder, "tokenizer")
+        files += _copied(made.tokenizer_folder.path, folder, "tokenizer")
     manifest = Manifest(
         name=recipe.name,
         version=version,
@@ -79,15 +81,14 @@ def publish(
         created_by=created_by() | {plugin.path.name: f"sha256:{plugin.sha256}" for plugin in inputs.plugins},
         files=[],
     )
-    write_atomic(folder / "README.md", card(manifest).encode())
-    readme = FileEntry(
-        path="README.md", sha256=sha256_file(folder / "README.md"), bytes=(folder / "README.md").stat().st_size, rows=0
-    )
-    manifest.files = sorted([*files, readme], key=lambda file: file.path)
+    files.append(_written(folder, "README.md", card(manifest).encode()))
+    manifest.files = sorted(files, key=lambda file: file.path)
     _remove_unlisted(folder, {file.path for file in manifest.files})
     manifest.checksum = checksum(manifest.model_dump(by_alias=True))
-    write_json(folder / MANIFEST, manifest.model_dump(by_alias=True))
-    return _placed(store, folder, recipe.name, version)
+    write_json(folder.path / MANIFEST, manifest.model_dump(by_alias=True))
+    (_placed if folder.prefix is None else _declared)(folder, store.version(recipe.name, version))
+    store.set_ref(recipe.name, "latest", version)
+    return Version.open(store.version(recipe.name, version))
 
 
 HELD_OUT = "(held out)"
@@ -113,18 +114,27 @@ def _findings(made: Made, recipe: Recipe) -> dict[str, dict[str, int]]:
     return {name: dict(sorted(codes.items())) for name, codes in sorted(found.items())}
 
 
-def _placed(store: Store, folder: Path, name: str, version: str) -> Version:
-    final = store.version(name, version)
+def _placed(folder: Folder, version: Folder) -> None:
+    """Give a finished folder of this disk its name."""
+    final = version.path
     with store_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         if (final / MANIFEST).exists():
             # The same plan and rows were published before, perhaps by a build that ran at the same time.
-            shutil.rmtree(folder)
+            shutil.rmtree(folder.path)
         else:
-            folder.rename(final)
+            folder.path.rename(final)
             sync_folder(final.parent)
-    store.set_ref(name, "latest", version)
-    return Version.open(final)
+
+
+def _declared(folder: Folder, version: Folder) -> None:
+    """Make a version of the objects that are all there, by its manifest; another's manifest of the same rows stays."""
+    assert version.prefix is not None
+    version.prefix.create(MANIFEST, (folder.path / MANIFEST).read_bytes())
+    with store_errors(version.path):
+        shutil.rmtree(version.path, ignore_errors=True)
+        version.path.parent.mkdir(parents=True, exist_ok=True)
+        folder.path.rename(version.path)
 
 
 def _check_accounting(fates: Fates, held: HeldOut) -> None:
@@ -144,22 +154,24 @@ def _check_accounting(fates: Fates, held: HeldOut) -> None:
         )
 
 
-def _copied(source: Path, folder: Path, name: str) -> list[FileEntry]:
-    entries = []
-    for path in sorted(source.iterdir()):
-        target = folder / name / path.name
-        write_atomic(target, path.read_bytes())
-        entries.append(
-            FileEntry(path=f"{name}/{path.name}", sha256=sha256_file(target), bytes=target.stat().st_size, rows=0)
-        )
-    return entries
+def _copied(source: Path, folder: Folder, name: str) -> list[FileEntry]:
+    return [_written(folder, f"{name}/{path.name}", path.read_bytes()) for path in sorted(source.iterdir())]
 
 
-def _remove_unlisted(folder: Path, listed: set[str]) -> None:
+def _written(folder: Folder, name: str, content: bytes) -> FileEntry:
+    """A file of a version whose bytes are at hand."""
+    write_atomic(folder.path / name, content)
+    folder.send([name])
+    return FileEntry(path=name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), rows=0)
+
+
+def _remove_unlisted(folder: Folder, listed: set[str]) -> None:
     """Delete what a killed try of this build left behind."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and str(path.relative_to(folder)) not in listed:
+    for path in sorted(folder.path.rglob("*")):
+        if path.is_file() and str(path.relative_to(folder.path)) not in listed:
             path.unlink()
+    if folder.prefix is not None:
+        folder.prefix.delete(sorted(folder.prefix.files().keys() - listed - {MANIFEST}))
 
 
 def _parent(store: Store, name: str, version: str) -> str | None:

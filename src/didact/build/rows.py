@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
+from didact.remote.folder import Folder
 from didact.text.views import Segments
 
 
@@ -28,7 +28,7 @@ class ChunkResult:
     source: str
     ordinal: int
     key: str
-    folder: Path
+    folder: Folder
     marker: dict[str, Any]
 
     @property
@@ -38,7 +38,8 @@ class ChunkResult:
 
     def table(self, part: str) -> pa.Table:
         """The chunk's `records`, `side` or `rejected` table, mapped from disk."""
-        with pa.memory_map(str(self.folder / f"{self.key}.{part}.arrow")) as source:
+        name = f"{self.key}.{part}.arrow"
+        with pa.memory_map(str(self.folder.file(name, self.marker["files"][name]))) as source:
             return pa.ipc.open_file(source).read_all()
 
     def segments(self, inside: I64) -> Segments:

@@ -20,6 +20,7 @@ from didact.durable import sha256_file, write_with
 from didact.recipe.mixes import Purpose
 from didact.records import Chat, Header, Preference, Record, Turn
 from didact.records.table import concat, from_table
+from didact.remote.folder import Folder
 from didact.render.dialogue import dialogue_text
 from didact.store.manifest import FileEntry
 
@@ -91,7 +92,7 @@ class Context:
 class ShardTask:
     """One shard to write."""
 
-    folder: Path
+    folder: Folder
     name: str
     purpose: Purpose
     optional: tuple[str, ...]
@@ -136,19 +137,19 @@ def _shard_rows(task: ShardTask, opened: tuple[pa.Table, ...], part: slice) -> p
     return pa.table(columns)
 
 
-def write_parquet(folder: Path, name: str, table: pa.Table) -> FileEntry:
+def write_parquet(folder: Folder, name: str, table: pa.Table) -> FileEntry:
     """A table as one Parquet file of a version."""
     return write_tables(folder, name, table.schema, [table])
 
 
 def write_tables(
-    folder: Path, name: str, schema: pa.Schema, tables: Iterable[pa.Table], random: bool = False
+    folder: Folder, name: str, schema: pa.Schema, tables: Iterable[pa.Table], random: bool = False
 ) -> FileEntry:
     """Tables one after the other as one Parquet file: zstd, row groups of GROUP_ROWS rows, whole or not at all.
 
     random: the values are hashes, which neither a dictionary nor a compressor makes smaller.
     """
-    path, rows = folder / name, 0
+    path, rows = folder.path / name, 0
     packing: dict[str, Any] = {"compression": "none", "use_dictionary": False} if random else {"compression": "zstd"}
 
     def write(aside: Path) -> None:
@@ -159,6 +160,7 @@ def write_tables(
                 rows += group.num_rows
 
     write_with(path, write)
+    folder.send([name])
     return FileEntry(path=name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
 
 
@@ -227,7 +229,6 @@ def _preference(records: list[Record], task: ShardTask) -> dict[str, pa.Array]:
         "prompt": _messages([record.prompt_turns() for record in pairs], task.optional),
         "chosen": _messages([record.candidate_turns(0) for record in pairs], task.optional),
         "rejected": _messages([record.candidate_turns(-1) for record in pairs], task.optional),
-        "tools": pa.array([tools_json(record) for record in pairs], pa.string()),
     }
 
 

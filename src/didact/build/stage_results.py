@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from didact.durable import atomic_dir, write_atomic, write_with
 from didact.engine.chunks import MadeFrom, read_marker, write_marker
+from didact.remote.folder import Folder
 
 
 class Result(NamedTuple):
@@ -27,7 +28,7 @@ class Result(NamedTuple):
 class StageResults:
     """The folder of stage results."""
 
-    folder: Path
+    folder: Folder
 
     def has(self, made: MadeFrom) -> bool:
         """Whether the result is on file, whole."""
@@ -38,10 +39,10 @@ class StageResults:
         name = f"{made.key}.rows.arrow"
         marker = read_marker(self.folder, made.key)
         if marker is not None:
-            with pa.memory_map(str(self.folder / name)) as mapped:
+            with pa.memory_map(str(self.folder.file(name, marker["files"][name]))) as mapped:
                 return Result(pa.ipc.open_file(mapped).read_all(), marker["facts"])
         result = make()
-        write_with(self.folder / name, lambda aside: _write(aside, result.table))
+        write_with(self.folder.path / name, lambda aside: _write(aside, result.table))
         self._vouch(made, [name], result.facts)
         return result
 
@@ -56,16 +57,17 @@ class StageResults:
             if marker is None:
                 make(aside)
             else:
-                for name in marker["files"]:
-                    shutil.copyfile(self.folder / name, aside / name.removeprefix(f"{made.key}."))
+                for name, size in marker["files"].items():
+                    shutil.copyfile(self.folder.file(name, size), aside / name.removeprefix(f"{made.key}."))
         if marker is None:
             files = {f"{made.key}.{path.name}": path for path in sorted(folder.iterdir())}
             for name, path in files.items():
-                write_atomic(self.folder / name, path.read_bytes())
+                write_atomic(self.folder.path / name, path.read_bytes())
             self._vouch(made, list(files), {})
 
     def _vouch(self, made: MadeFrom, names: list[str], facts: dict[str, Any]) -> None:
-        sizes = {name: (self.folder / name).stat().st_size for name in names}
+        sizes = {name: (self.folder.path / name).stat().st_size for name in names}
+        self.folder.send(names)
         write_marker(self.folder, made.key, {"files": sizes, "facts": facts, "made_from": made.as_json()})
 
 

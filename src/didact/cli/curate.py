@@ -273,13 +273,14 @@ def tokenize(version: str, tokenizer: Path | None, store: Path | None, workers: 
     from didact.engine.local import available_cores
     from didact.render.token_shards import tokenize_version
     from didact.render.tokenizer import Tokenizer
+    from didact.store.version import Version
 
     place = store_at(store)
-    found = place.find(version)
-    loaded = Tokenizer.load(tokenizer if tokenizer is not None else found / "tokenizer")
-    folder = place.tokens(found.name, loaded.digest)
+    found = Version.open(place.find(version))
+    loaded = Tokenizer.load(tokenizer if tokenizer is not None else found.path / "tokenizer")
+    folder = place.tokens(found.manifest.version, loaded.digest).path
     with place.in_use():
-        manifest = tokenize_version(found, loaded, folder, workers or available_cores())
+        manifest = tokenize_version(found.path, loaded, folder, workers or available_cores())
     if as_json:
         print_json({"path": str(folder), "manifest": manifest})
     else:

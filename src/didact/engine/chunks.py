@@ -12,7 +12,7 @@ from typing import Any, Self
 import xxhash
 
 from didact.canonical import content_hash
-from didact.durable import read_json, write_json
+from didact.remote.folder import Folder
 from didact.sources.blocks import Block
 
 MARKER = ".done.json"
@@ -104,10 +104,11 @@ class MadeFrom:
         return None if made is None else cls(**made)
 
 
-def all_made(folder: Path) -> Iterator[tuple[MadeFrom, dict[str, Any]]]:
-    """Every whole result in a folder, the newest first: what it was made from, and its marker."""
-    for path in sorted(folder.glob(f"*{MARKER}"), key=_age):
-        marker = read_marker(folder, path.name.removesuffix(MARKER))
+def all_made(folder: Folder) -> Iterator[tuple[MadeFrom, dict[str, Any]]]:
+    """Every whole result in a folder, on this disk the newest first: what it was made from, and its marker."""
+    names = [name for name in folder.children() if name.endswith(MARKER)]
+    for name in sorted(names, key=lambda name: _age(folder.path / name)) if folder.prefix is None else names:
+        marker = read_marker(folder, name.removesuffix(MARKER))
         made = None if marker is None else MadeFrom.read(marker)
         if marker is not None and made is not None:
             yield made, marker
@@ -120,23 +121,22 @@ def _age(path: Path) -> tuple[int, str]:
         return 0, path.name
 
 
-def write_marker(folder: Path, key: str, content: dict[str, Any]) -> None:
+def write_marker(folder: Folder, key: str, content: dict[str, Any]) -> None:
     """Declare the result of a key whole; written after every file of it."""
-    write_json(folder / f"{key}{MARKER}", content)
+    folder.write_json(f"{key}{MARKER}", content)
 
 
-def read_marker(folder: Path, key: str) -> dict[str, Any] | None:
+def read_marker(folder: Folder, key: str) -> dict[str, Any] | None:
     """What the marker of a key says, or None when its result is not there or not whole.
 
-    A result whose files lack or have another size than the marker says is not whole: a crash of the machine may lose
-    what the disk had promised.
+    On this disk a result whose files lack or have another size than the marker says is not whole: a crash of the
+    machine may lose what the disk had promised. An object store keeps what it took; a file is compared when it comes.
     """
-    path = folder / f"{key}{MARKER}"
-    if not path.exists():
-        return None
-    marker: dict[str, Any] = read_json(path)
+    marker: dict[str, Any] | None = folder.read_json(f"{key}{MARKER}")
+    if marker is None or folder.prefix is not None:
+        return marker
     for name, size in marker["files"].items():
-        file = folder / name
+        file = folder.path / name
         if not file.exists() or file.stat().st_size != size:
             return None
     return marker

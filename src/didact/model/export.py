@@ -98,5 +98,5 @@ def _manifest(run: Path) -> Manifest | None:
     if not (run / TRAINED_ON).is_file():
         return None
     store = Store(run.parents[2])
-    path = store.version(run.parent.name, read_json(run / TRAINED_ON)["version"]) / "manifest.json"
+    path = store.version(run.parent.name, read_json(run / TRAINED_ON)["version"]).path / "manifest.json"
     return Manifest.model_validate(read_json(path)) if path.is_file() else None

@@ -105,7 +105,7 @@ class _Plan:
             for version in self.store.versions(name):
                 reasons = [f"ref {ref}" for ref, named in refs.items() if named == version]
                 reasons += [f"run {run}" for run in runs.get(version, [])]
-                self._decide(self.store.version(name, version), ", ".join(reasons) or None, "no ref names it")
+                self._decide(self.store.version(name, version).path, ", ".join(reasons) or None, "no ref names it")
                 self.versions |= {version} if reasons else set()
 
     def _tokens(self) -> None:
@@ -132,7 +132,7 @@ class _Plan:
     def _results(self) -> None:
         """Results of chunks count as one thing, however many there are; those of stages too."""
         needed = self._needed()
-        for folder in (self.store.chunks, self.store.stages):
+        for folder in (self.store.chunks.path, self.store.stages.path):
             files = [path for path in folder.glob("*") if _RESULT.fullmatch(path.name)]
             going = [] if needed is None else [path for path in files if path.name.partition(".")[0] not in needed]
             staying = sorted({*files} - {*going})

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from didact.durable import (
-    ASIDE,
-    locked,
-    locked_if_free,
-    read_json,
-    remove,
-    remove_asides,
-    require_writable,
-    write_atomic,
-)
+from didact.canonical import content_hash
+from didact.durable import ASIDE, locked, locked_if_free, remove_asides, require_writable
 from didact.errors import CallError, UnknownName
+from didact.remote.folder import Folder
+from didact.remote.prefix import Prefix, is_url
 
+MANIFEST = "manifest.json"
+"""In a version's folder, written last: the version is complete when it is there."""
 CHUNKS = "chunks.json"
 """In a build's work folder: keys of the results, of chunks and of stages, that the build reads."""
 BUILD = "build.json"
 """In a build's work folder, written last: the version it made, and what its stages cost."""
 TRAINED_ON = "version.json"
 """In a run's folder: the version it was trained on, which is kept as long as the run is."""
+
+RETRIES = "retries.jsonl"
+"""In a working folder: a line for each call to the object store that failed and was made again."""
+WORK = ".cache/didact"
+"""In the home folder: working folders of stores that are not on this disk, each named by its URL's hash."""
 
 _VERSION = re.compile(r"[0-9a-f]{12}")
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -34,54 +36,84 @@ _WRITTEN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<ref>[A-Za-z0
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The folder of all results."""
+    """The folder of all results: on this disk, or below a prefix of an object store."""
 
     root: Path
+    """On this disk: the store itself, or the working folder of one that is elsewhere."""
+    prefix: Prefix | None = None
 
-    def data(self, name: str) -> Path:
+    @classmethod
+    def at(
+        cls,
+        written: str | Path,
+        base: Path | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        work: Path | None = None,
+    ) -> Store:
+        """The store at a path, relative to `base`, or at a URL that fsspec knows.
+
+        options: what fsspec takes for the URL. work: folder for the working folders of stores that are elsewhere;
+        `WORK` in the home folder when not given. Raises CallError for a URL that cannot be one of a store.
+        """
+        if not is_url(written):
+            return cls((base or Path()) / written)
+        if str(written).startswith("file://"):
+            return cls(Path(str(written).removeprefix("file://")))
+        url = str(written).rstrip("/")
+        root = (work if work is not None else Path.home() / WORK) / content_hash([url])[:12]
+        return cls(root, Prefix.at(url, options, root / RETRIES))
+
+    def __str__(self) -> str:
+        return str(self.folder())
+
+    def folder(self, *parts: str) -> Folder:
+        """A folder of the store."""
+        path = self.root.joinpath(*parts)
+        return Folder(path, self.prefix / "/".join(parts) if self.prefix is not None and parts else self.prefix)
+
+    def data(self, name: str) -> Folder:
         """Folder of a data set's versions and refs."""
-        return self.root / "data" / name
+        return self.folder("data", name)
 
-    def version(self, name: str, version: str) -> Path:
+    def version(self, name: str, version: str) -> Folder:
         """Folder of one version."""
-        return self.data(name) / version
+        return self.folder("data", name, version)
 
-    def build(self, plan: str) -> Path:
+    def build(self, plan: str) -> Folder:
         """Work folder of a build."""
-        return self.root / "builds" / plan[:12]
+        return self.folder("builds", plan[:12])
 
-    def built(self, name: str, plan: str) -> Path | None:
+    def built(self, name: str, plan: str) -> Folder | None:
         """Folder of the version that a build of this plan made, if it is whole."""
-        record = self.build(plan) / BUILD
-        if not record.is_file():
-            return None
-        path = self.version(name, read_json(record)["version"])
-        return path if (path / "manifest.json").is_file() else None
+        record = self.build(plan).read_json(BUILD)
+        found = None if record is None else self.version(name, record["version"])
+        return found if found is not None and found.has(MANIFEST) else None
 
     @property
-    def chunks(self) -> Path:
+    def chunks(self) -> Folder:
         """Results of chunks, shared by all builds: named by everything they depend on, so a changed setting elsewhere
         reuses them.
         """
-        return self.root / "builds" / "chunks"
+        return self.folder("builds", "chunks")
 
     @property
-    def stages(self) -> Path:
+    def stages(self) -> Folder:
         """Results of the stages that need all rows, shared and named in the same way."""
-        return self.root / "builds" / "stages"
+        return self.folder("builds", "stages")
 
     @property
     def spools(self) -> Path:
-        """Where rows that have no file of their own stand while a build reads them."""
+        """Where rows that have no file of their own stand on this disk while a build reads them."""
         return self.root / "builds"
 
-    def tokens(self, version: str, tokenizer: str) -> Path:
+    def tokens(self, version: str, tokenizer: str) -> Folder:
         """Folder of a version's token shards under one tokenizer."""
-        return self.root / "tokens" / f"{version}-{tokenizer[:12]}"
+        return self.folder("tokens", f"{version}-{tokenizer[:12]}")
 
-    def run(self, name: str, run: str) -> Path:
+    def run(self, name: str, run: str) -> Folder:
         """Folder of one training run."""
-        return self.root / "runs" / name / run
+        return self.folder("runs", name, run)
 
     def in_use(self, waiting: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
         """Hold what is in the store for the length of a block: `collect` deletes nothing meanwhile.
@@ -99,29 +131,30 @@ class Store:
         require_writable(self.root)
 
     def sweep(self) -> None:
-        """Delete results that killed builds left half-written, unless somebody makes something in the store now: those
-        may be theirs.
+        """Delete results that killed builds left half-written on this disk, unless somebody makes something in the
+        store now: those may be theirs.
         """
-        folders = (self.chunks, self.stages)
+        folders = (self.chunks.path, self.stages.path)
         if any(any(folder.glob(f"{ASIDE}*")) for folder in folders):
-            with self.alone() as alone:
+            with locked_if_free(self.root / "builds" / "lock") as alone:
                 for folder in folders if alone else ():
                     remove_asides(folder)
 
     @property
     def names(self) -> list[str]:
         """Data sets that have a version or a ref."""
-        return sorted(path.name for path in (self.root / "data").glob("*") if path.is_dir())
+        return [name for name, is_folder in self.folder("data").children().items() if is_folder]
 
     def ref(self, name: str, ref: str) -> str | None:
         """The version a ref names, or None."""
-        path = self.data(name) / "refs" / ref
-        return path.read_text(encoding="utf-8").strip() if path.is_file() else None
+        content = (self.data(name) / "refs").read(ref)
+        return None if content is None else content.decode().strip()
 
     def refs(self, name: str) -> dict[str, str]:
         """The version that each ref of a data set names."""
-        files = (path for path in (self.data(name) / "refs").glob("*") if _REF.fullmatch(path.name))
-        return {path.name: path.read_text(encoding="utf-8").strip() for path in sorted(files)}
+        there = (self.data(name) / "refs").children()
+        named = {ref: self.ref(name, ref) for ref, is_folder in there.items() if not is_folder and _REF.fullmatch(ref)}
+        return {ref: version for ref, version in named.items() if version is not None}
 
     def set_ref(self, name: str, ref: str, version: str) -> None:
         """Let a ref name a version, in one step. Raises CallError for a ref that could be taken for a version."""
@@ -130,7 +163,7 @@ class Store:
                 f"ref '{ref}': a ref is up to 64 letters, digits, dots, dashes and underscores, begins with a letter "
                 "or digit, and is not 12 hex digits as a version's own name is"
             )
-        write_atomic(self.data(name) / "refs" / ref, f"{version}\n".encode())
+        (self.data(name) / "refs").write(ref, f"{version}\n".encode())
 
     def delete_ref(self, name: str, ref: str) -> None:
         """Forget a ref; the version it named stays until `collect`. Raises UnknownName when there is none, CallError
@@ -140,25 +173,40 @@ class Store:
             raise CallError(f"{name}: `latest` names the version that was built last; it cannot be deleted")
         if ref not in self.refs(name):
             raise UnknownName("ref", ref, self.refs(name), where=name)
-        remove(self.data(name) / "refs" / ref)
+        (self.data(name) / "refs").delete([ref])
 
     def versions(self, name: str) -> list[str]:
         """Complete versions of a data set."""
-        folders = (path.parent.name for path in self.data(name).glob("*/manifest.json"))
-        return sorted(folder for folder in folders if _VERSION.fullmatch(folder))
+        there = self.data(name).children()
+        return [one for one in there if _VERSION.fullmatch(one) and self.version(name, one).has(MANIFEST)]
 
-    def find(self, written: str) -> Path:
-        """The folder of a version written NAME, NAME@REF, NAME@HEX (how it begins is enough) or as a path.
+    def find(self, written: str) -> Folder:
+        """The folder of a version written NAME, NAME@REF, NAME@HEX (how it begins is enough), as a path or as a URL.
 
         Raises UnknownName when there is none, CallError when it cannot be meant or several begin so.
         """
-        if (Path(written) / "manifest.json").is_file():
-            return Path(written)
+        if (Path(written) / MANIFEST).is_file():
+            return Folder(Path(written))
+        if is_url(written):
+            return self._at(written)
         match = _WRITTEN.match(written)
         if match is None:
             raise CallError(f"'{written}': neither a version's folder nor NAME, NAME@REF or NAME@HEX")
         name, ref = match["name"], match["ref"] or "latest"
         return self.version(name, self.ref(name, ref) or self._begun(name, ref, written))
+
+    def _at(self, url: str) -> Folder:
+        """A version of this store, or of another one that is opened with the same options, by its URL."""
+        head, _, version = url.rstrip("/").rpartition("/")
+        store, _, name = head.rpartition("/data/")
+        if not store or not _VERSION.fullmatch(version):
+            raise CallError(f"'{url}': no version's URL; it ends in /data/NAME/VERSION")
+        if self.prefix is not None and store == self.prefix.url:
+            return self.version(name, version)
+        options = self.prefix.options if self.prefix is not None else None
+        return Store.at(store, options=options, work=self.root.parent if self.prefix is not None else None).version(
+            name, version
+        )
 
     def _begun(self, name: str, start: str, written: str) -> str:
         """The one version whose name begins so."""
@@ -168,5 +216,5 @@ class Store:
             raise CallError(f"'{written}' can mean {', '.join(found)}; give more digits")
         if not found:
             known = [f"{name}@{one}" for one in (*self.refs(name), *there)] if there else self.names
-            raise UnknownName("version", written, known, where=str(self.root))
+            raise UnknownName("version", written, known, where=str(self))
         return found[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,11 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from didact.canonical import content_hash
-from didact.durable import read_json, sha256_file
-from didact.errors import CorruptVersion, UnknownName
+from didact.durable import write_json
+from didact.errors import CorruptVersion, StoreError, UnknownName
+from didact.remote.folder import Folder
+from didact.remote.prefix import is_url
+from didact.store.layout import MANIFEST, Store
 from didact.store.manifest import FileEntry, Manifest, checksum
 
 if TYPE_CHECKING:
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     from didact.store.explain import Life
     from didact.store.export import Exported
 
-MANIFEST = "manifest.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -35,33 +36,76 @@ class Version:
     >>> version.table("finetune").num_rows  # doctest: +SKIP
     """
 
-    path: Path
+    folder: Folder
     manifest: Manifest
 
+    @property
+    def path(self) -> Path:
+        """The version's folder on this disk; of a version in an object store, the copy of what was needed of it so far
+        (`fetch` brings the rest).
+        """
+        return self.folder.path
+
     @classmethod
-    def open(cls, path: str | Path) -> Version:
-        """Read a version's manifest. Raises StoreError when there is none, CorruptVersion when it is not one."""
-        folder = Path(path)
+    def open(cls, place: str | Path | Folder, storage_options: Mapping[str, Any] | None = None) -> Version:
+        """Read the manifest of the version at a path or a URL; storage_options: what fsspec takes for the URL.
+
+        Raises StoreError when there is none, CorruptVersion when it is not one.
+        """
+        if isinstance(place, str) and is_url(place):
+            store, _, _ = place.rpartition("/data/")
+            place = Store.at(store or place, options=storage_options).find(place)
+        folder = place if isinstance(place, Folder) else Folder(Path(place))
+        content = folder.read_json(MANIFEST)
+        if content is None:
+            raise StoreError(f"{folder}/{MANIFEST}: is not there; the result it belongs to is incomplete")
         try:
-            return cls(folder, Manifest.model_validate(read_json(folder / MANIFEST)))
+            return cls(folder, Manifest.model_validate(content))
         except ValidationError as error:
             raise CorruptVersion(
-                f"{folder / MANIFEST}: not a manifest of this layout ({error.error_count()} problems)"
+                f"{folder}/{MANIFEST}: not a manifest of this layout ({error.error_count()} problems)"
             ) from error
+
+    def file(self, name: str) -> Path:
+        """A file of the version on this disk; from an object store it is fetched and compared with its SHA-256.
+
+        Raises CorruptVersion when the manifest does not list it.
+        """
+        if self.folder.prefix is None:
+            return self.path / name
+        entry = next((file for file in self.manifest.files if file.path == name), None)
+        if entry is None:
+            raise CorruptVersion(f"{self.folder}/{name}: is not in the manifest")
+        return self.folder.file(name, entry.bytes, entry.sha256)
+
+    def has(self, name: str) -> bool:
+        """Whether the version has a file of that name."""
+        return any(file.path == name for file in self.manifest.files)
+
+    def fetch(self) -> Path:
+        """The version's folder on this disk with all its files; from an object store those are fetched first."""
+        if self.folder.prefix is not None:
+            for file in self.manifest.files:
+                self.file(file.path)
+            write_json(self.path / MANIFEST, self.manifest.model_dump(by_alias=True))
+        return self.path
 
     def shards(self, mix: str, split: str = "train") -> list[Path]:
         """Files of one split of a mix, in training order. Raises UnknownName for a mix the version lacks."""
         if mix not in self.manifest.mixes:
-            raise UnknownName("mix", mix, self.manifest.mixes, where=str(self.path))
+            raise UnknownName("mix", mix, self.manifest.mixes, where=str(self.folder))
         prefix = f"data/{mix}/{split}-"
-        return [self.path / file.path for file in self.manifest.files if file.path.startswith(prefix)]
+        return [self.file(file.path) for file in self.manifest.files if file.path.startswith(prefix)]
 
     def table(self, mix: str, split: str = "train") -> pa.Table:
         """All rows of one split of a mix, in training order."""
         shards = self.shards(mix, split)
         if not shards:
             raise UnknownName(
-                "split", split, [s for s, n in self.manifest.mixes[mix].rows.items() if n], where=f"{self.path}: {mix}"
+                "split",
+                split,
+                [s for s, n in self.manifest.mixes[mix].rows.items() if n],
+                where=f"{self.folder}: {mix}",
             )
         return pa.concat_tables([pq.read_table(shard, partitioning=None) for shard in shards])
 
@@ -83,15 +127,25 @@ class Version:
         Raises StoreError when the manifest itself cannot be read any more.
         """
         listed = {file.path: file for file in self.manifest.files}
-        there = {str(path.relative_to(self.path)) for path in self.path.rglob("*") if path.is_file()} - {MANIFEST}
+        there = self.folder.files()
+        there.pop(MANIFEST, None)
         problems = [] if self._manifest_is_whole() else [f"{MANIFEST}: content differs from its checksum"]
-        problems += [f"{path}: missing" for path in sorted(listed.keys() - there)]
-        problems += [f"{path}: not in the manifest" for path in sorted(there - listed.keys())]
-        told = (_file_problem(self.path / path, listed[path]) for path in sorted(listed.keys() & there))
+        problems += [f"{path}: missing" for path in sorted(listed.keys() - there.keys())]
+        problems += [f"{path}: not in the manifest" for path in sorted(there.keys() - listed.keys())]
+        told = (self._problem(listed[path], there[path]) for path in sorted(listed.keys() & there.keys()))
         return problems + [problem for problem in told if problem is not None]
 
+    def _problem(self, entry: FileEntry, size: int) -> str | None:
+        """What is wrong with a file that is there."""
+        try:
+            if size == entry.bytes and self.folder.sha256(entry.path) == entry.sha256:
+                return None
+        except OSError as error:
+            return f"{entry.path}: cannot be read ({error.strerror or error})"
+        return f"{entry.path}: content differs from its SHA-256"
+
     def _manifest_is_whole(self) -> bool:
-        content = read_json(self.path / MANIFEST)
+        content = self.folder.read_json(MANIFEST)
         named = content_hash([content.get("plan"), content.get("digest")])[:12]
         return bool(content.get("checksum") == checksum(content) and content.get("version") == named)
 
@@ -121,15 +175,5 @@ class Version:
 
         if header_id is None:
             return None
-        table = pq.read_table(self.path / "headers" / "headers.parquet", filters=[("id", "=", header_id)])
+        table = pq.read_table(self.file("headers/headers.parquet"), filters=[("id", "=", header_id)])
         return orjson.loads(table["header"][0].as_py()) if table.num_rows else None
-
-
-def _file_problem(path: Path, entry: FileEntry) -> str | None:
-    """What is wrong with a file that is there."""
-    try:
-        if path.stat().st_size == entry.bytes and sha256_file(path) == entry.sha256:
-            return None
-    except OSError as error:
-        return f"{entry.path}: cannot be read ({error.strerror or error})"
-    return f"{entry.path}: content differs from its SHA-256"
