@@ -144,8 +144,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     true = fit.accumulate
     count = iter(range(1, 10_000))
 
-    def spoiled(model: Any, batches: Any, weight: float) -> float:
-        loss = true(model, batches, weight)
+    def spoiled(model: Any, batches: Any, weight: float, *rest: Any) -> float:
+        loss = true(model, batches, weight, *rest)
         return math.inf if next(count) in steps else loss
 
     monkeypatch.setattr(fit, "accumulate", spoiled)

@@ -102,7 +102,9 @@ def test_the_full_example_of_a_kind_is_a_record(kind: str) -> None:
     assert EXAMPLES[kind].keys() | {"header"} == type(record).model_fields.keys()
 
 
-@pytest.mark.parametrize("path", ["sample_data/recipe.yaml", "docs/examples/real.yaml"])
+@pytest.mark.parametrize(
+    "path", ["sample_data/recipe.yaml", "docs/examples/real.yaml", "docs/examples/preference.yaml"]
+)
 def test_real_recipes_fit_the_schema(path: str) -> None:
     """An editor that checks YAML against the schema has nothing to say about the recipes that we publish."""
     VALIDATORS["recipe"].validate(yaml.safe_load((ROOT / path).read_text(encoding="utf-8")))

@@ -157,17 +157,6 @@ def test_unknown_mixes_and_splits_are_named(version: Path, tmp_path: Path) -> No
         TokenShards.open(tmp_path, "pretrain", "test")
 
 
-def test_preferences_are_named_not_tokenized(version: Path, tmp_path: Path) -> None:
-    """A mix without texts or messages is listed, and the others are tokenized."""
-    (version / "data" / "preference").mkdir()
-    pq.write_table(
-        pa.table({"id": pa.array([], pa.string())}), version / "data" / "preference" / "train-00000-of-00001.parquet"
-    )
-    manifest = tokenize_version(version, small_tokenizer(), tmp_path)
-    assert manifest["not_tokenized"] == ["preference"]
-    assert sorted(manifest["mixes"]) == ["finetune", "pretrain"]
-
-
 def test_what_is_no_version_is_refused(tmp_path: Path) -> None:
     """A folder without manifest, a shard without a needed column and an id that is none are damaged versions."""
     with pytest.raises(CorruptVersion, match=r"no manifest\.json"):

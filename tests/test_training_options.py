@@ -153,8 +153,8 @@ def test_a_spike_is_logged_with_its_documents(tmp_path: Path, monkeypatch: pytes
     assert quiet.steps > 30
     true, count = fit.accumulate, iter(range(1, 10_000))
 
-    def spoiled(model: Any, batches: Any, weight: float) -> float:
-        return true(model, batches, weight) * (10 if next(count) == 27 else 1)
+    def spoiled(model: Any, batches: Any, weight: float, *rest: Any) -> float:
+        return true(model, batches, weight, *rest) * (10 if next(count) == 27 else 1)
 
     monkeypatch.setattr(fit, "accumulate", spoiled)
     loud = train(tmp_path / "loud", epochs=4)

@@ -1,4 +1,4 @@
-"""Run: build, token shards, pre-training, evaluation, fine-tuning, evaluation;
+"""Run: build, token shards, then the phases the recipe asks for, each evaluated when it is done;
 started again, it goes on after the last complete step.
 """
 
@@ -19,6 +19,7 @@ from didact.evaluate.metrics import plugin_of
 from didact.model.checkpoint import resolve
 from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress
+from didact.model.preference import tune_preferences
 from didact.model.pretrain import initial_checkpoint, pretrain
 from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.world import World, joined
@@ -33,7 +34,7 @@ from didact.store.version import Version
 
 Phase = Literal["pretrain", "finetune", "run"]
 
-_TRAINING_SECTIONS = ("model", "pretrain", "finetune")
+_TRAINING_SECTIONS = ("model", "pretrain", "finetune", "preference")
 
 
 @dataclass
@@ -111,6 +112,9 @@ def _follow(course: _Course, until: Phase) -> RunResult:
         course.finetune()
         if until == "run":
             course.evaluate("finetune")
+    if loaded.preference is not None and until == "run":
+        course.prefer()
+        course.evaluate("preference")
     if course.world.leads:
         write_json(course.result.folder / "run.json", course.result.as_json())
     return course.result
@@ -144,7 +148,7 @@ def evaluate(
 
 
 def _refuse_nothing_to_train(recipe: Recipe, until: Phase) -> None:
-    sections = {"pretrain": recipe.pretrain, "finetune": recipe.finetune}
+    sections = {"pretrain": recipe.pretrain, "finetune": recipe.finetune, "preference": recipe.preference}
     wanted = list(sections) if until == "run" else [until]
     if all(sections[name] is None for name in wanted):
         section = until if until != "run" else "pretrain' or 'finetune"
@@ -217,6 +221,25 @@ class _Course:
             validation,
             self.tokenizer,
             self.result.folder / "finetune",
+            self.recipe.seed,
+            self._progress,
+            self.threads,
+            watch=self.watch,
+        )
+
+    def prefer(self) -> None:
+        """Tune to preferences from the best checkpoint so far, or the recipe's base."""
+        assert self.recipe.preference is not None
+        train, validation = self._shards("preference")
+        self.tell.stage("preference")
+        base = self.recipe.preference.base
+        self.result.phases["preference"] = tune_preferences(
+            self.recipe.preference,
+            self.result.last_phase.best if base is None else self.base / base,
+            train,
+            validation,
+            self.tokenizer,
+            self.result.folder / "preference",
             self.recipe.seed,
             self._progress,
             self.threads,

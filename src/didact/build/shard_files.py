@@ -229,6 +229,7 @@ def _preference(records: list[Record], task: ShardTask) -> dict[str, pa.Array]:
         "prompt": _messages([record.prompt_turns() for record in pairs], task.optional),
         "chosen": _messages([record.candidate_turns(0) for record in pairs], task.optional),
         "rejected": _messages([record.candidate_turns(-1) for record in pairs], task.optional),
+        "tools": pa.array([tools_json(record) for record in pairs], pa.string()),
     }
 
 

@@ -101,8 +101,8 @@ finetune = _training_command(
 )
 run = _training_command(
     "run",
-    "Build, pre-train, evaluate, fine-tune and evaluate as RECIPE says; the same command goes on after the last "
-    "complete step.",
+    "Build, then pre-train, fine-tune and tune to preferences as RECIPE says, evaluating after each; the same command "
+    "goes on after the last complete step.",
 )
 
 

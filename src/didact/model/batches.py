@@ -130,8 +130,8 @@ def cut_documents(shards: Shards, context: int, policy: Policy) -> Pieces:
             f"document {worst} has {pairs[worst] + 1} tokens and {over.sum()} exceed the context of {context}; "
             "raise model.context or set over_long"
         )
-    cut = _cut(shards, bounds, pairs, context, policy)
-    trained = _trained_targets(shards, bounds, cut)
+    cut = cut_each(shards, bounds, pairs, context, policy)
+    trained = trained_targets(shards, bounds, cut)
     kept = trained > 0
     if not kept.any():
         raise NoTrainedTokens(
@@ -142,7 +142,7 @@ def cut_documents(shards: Shards, context: int, policy: Policy) -> Pieces:
     return Pieces(document, head, start, length, _cut_report(shards, pairs, over, policy, cut, trained))
 
 
-def _cut(
+def cut_each(
     shards: Shards, bounds: NDArray[np.int64], pairs: NDArray[np.int64], context: int, policy: Policy
 ) -> NDArray[np.int64]:
     """(4, n): document, head, start and length of n parts, trained or not."""
@@ -177,7 +177,7 @@ def _cut_by_turns(
     return cut[:, np.argsort(cut[0], kind="stable")]
 
 
-def _trained_targets(shards: Shards, bounds: NDArray[np.int64], cut: NDArray[np.int64]) -> NDArray[np.int64]:
+def trained_targets(shards: Shards, bounds: NDArray[np.int64], cut: NDArray[np.int64]) -> NDArray[np.int64]:
     """Number of targets with a weight above zero in each part; the target of a head's last token is at `start`."""
     document, head, start, length = cut
     running = np.concatenate([[0], np.cumsum(np.asarray(shards.weights) > 0)])
@@ -324,11 +324,20 @@ class BatchPlan:
         self, shards: Shards, context: int, batch_tokens: int, micro_tokens: int, policy: Policy, seed: int
     ) -> None:
         self.shards, self.context, self.seed = shards, context, seed
-        self.pieces = cut_documents(shards, context, policy)
+        self.pieces = self._cut(policy)
         self.rows_per_step = max(1, batch_tokens // context)
         self.rows_at_once = max(1, min(batch_tokens, micro_tokens) // context)
         self.rows = len(self.epoch(0).rows) - 1
         self.steps_per_epoch = -(-self.rows // self.rows_per_step)
+
+    def _cut(self, policy: Policy) -> Pieces:
+        """What is packed; an objective of its own may cut otherwise."""
+        return cut_documents(self.shards, self.context, policy)
+
+    def _gather(self, entries: NDArray[np.void], epoch: int) -> Batch:
+        """The batch of some plan entries."""
+        del epoch
+        return gather_batch(self.shards, entries)
 
     @lru_cache(maxsize=2)  # noqa: B019 - a plan lives as long as its run, and holds two epochs at most
     def epoch(self, epoch: int) -> PackingPlan:
@@ -340,6 +349,11 @@ class BatchPlan:
         return self.epoch(step // self.steps_per_epoch)
 
     @property
+    def trained_share(self) -> float:
+        """Share of the tokens fed in that have a target with loss."""
+        return self.pieces.report.trained_tokens / self.pieces.report.tokens
+
+    @property
     def tokens_per_step(self) -> float:
         """Mean number of tokens fed in per step."""
         return self.pieces.report.tokens / self.steps_per_epoch
@@ -349,19 +363,17 @@ class BatchPlan:
         epoch, place = divmod(step, self.steps_per_epoch)
         plan = self.epoch(epoch)
         rows = range(place * self.rows_per_step, min((place + 1) * self.rows_per_step, self.rows))
-        return list(self._batches(plan, rows if share is None else share(rows)))
+        return list(self._batches(plan, rows if share is None else share(rows), epoch))
 
-    def _batches(self, plan: PackingPlan, rows: range) -> Iterator[Batch]:
+    def _batches(self, plan: PackingPlan, rows: range, epoch: int) -> Iterator[Batch]:
         for first in range(rows.start, rows.stop, self.rows_at_once):
-            yield self._rows(plan, first, min(first + self.rows_at_once, rows.stop))
-
-    def _rows(self, plan: PackingPlan, first: int, last: int) -> Batch:
-        return gather_batch(self.shards, plan.entries[plan.rows[first] : plan.rows[last]])
+            last = min(first + self.rows_at_once, rows.stop)
+            yield self._gather(plan.entries[plan.rows[first] : plan.rows[last]], epoch)
 
     def first_rows(self, tokens: int) -> list[Batch]:
         """Batches of the first rows of epoch 0, about `tokens` tokens in all: a fixed sample for validation."""
         wanted = min(self.rows, max(1, -(-tokens * self.rows // self.pieces.report.tokens)))
-        return list(self._batches(self.epoch(0), range(wanted)))
+        return list(self._batches(self.epoch(0), range(wanted), 0))
 
     def report(self) -> dict[str, Any]:
         """Counts of the cutting, and how full the rows are (the rest of a row is left out, not padded)."""

@@ -242,7 +242,7 @@ def resolve(path: Path) -> Path:
     """The checkpoint meant by a path: itself, what a pointer file names, or the best of a phase or a run."""
     if path.is_file() and path.name in ("best", "last"):
         return follow(path.parent, path.name) or path
-    for folder in (path, path / "finetune", path / "pretrain"):
+    for folder in (path, *(path / phase for phase in ("preference", "finetune", "pretrain"))):
         if (folder / "config.json").is_file():
             return folder
         best = follow(folder, "best") or follow(folder, "last")

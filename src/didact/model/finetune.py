@@ -8,16 +8,10 @@ from didact.model.batches import Shards
 from didact.model.checkpoint import check_vocabulary, load_model, resolve, weights_digest, widen_vocabulary
 from didact.model.fit import FitResult, OnProgress
 from didact.model.lora import adapt
-from didact.model.optim import default_learning_rate
-from didact.model.phases import TokenizerFiles, compute_threads, train_phase
+from didact.model.phases import TokenizerFiles, compute_threads, fitting_context, gentle_rate, train_phase
 from didact.model.precision import choose_device
 from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.recipe.training import FinetuneSettings
-
-BASE_LEARNING_RATE = 2e-5
-"""Default peak rate from a base model: the usual one of supervised fine-tuning, such as TRL's."""
-LORA_FACTOR = 10
-"""Adapters want about ten times the rate of all weights, at any rank (Schulman, "LoRA Without Regret", 2025)."""
 
 
 def finetune(
@@ -50,8 +44,8 @@ def finetune(
         return train_phase(
             "finetune",
             decoder,
-            _fitting(settings, decoder.config.max_position_embeddings),
-            _rate(settings, decoder.config.hidden_size),
+            fitting_context(settings, decoder.config.max_position_embeddings),
+            gentle_rate(settings, decoder.config.hidden_size),
             settings.over_long,
             train,
             validation,
@@ -63,18 +57,3 @@ def finetune(
             {} if settings.base is None else {"base": str(settings.base)},
             watch,
         )
-
-
-def _fitting(settings: FinetuneSettings, most: int) -> FinetuneSettings:
-    """Settings with a context: a base model's own may be a hundred times what one step is to hold."""
-    if settings.base is None or settings.context is not None:
-        return settings
-    return settings.model_copy(update={"context": min(most, settings.batch_tokens)})
-
-
-def _rate(settings: FinetuneSettings, width: int) -> float:
-    """Peak rate: as set, else gentle for a base model of others and half of pre-training's for our own."""
-    if settings.learning_rate is not None:
-        return settings.learning_rate
-    full = BASE_LEARNING_RATE if settings.base is not None else default_learning_rate(width) / 2
-    return full * LORA_FACTOR if settings.lora is not None else full

@@ -23,15 +23,15 @@ from didact.model import checkpoint
 from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan
 from didact.model.flops import flops_per_token
-from didact.model.loss import batch_loss
 from didact.model.metrics_log import MetricsLog, events
+from didact.model.objective import NEXT_TOKEN, Objective
 from didact.model.optim import Optimizer, rate_at
 from didact.model.precision import autocast
 from didact.model.signals import stop_requests
 from didact.model.sinks import Watch, opened
 from didact.model.spikes import Usual
 from didact.model.transformer import Decoder
-from didact.model.validation import Labels, measure
+from didact.model.validation import Labels
 from didact.model.world import World
 from didact.recipe.training import TrainingSettings
 
@@ -65,7 +65,6 @@ class TrainState:
 
     step: int = 0
     tokens: int = 0
-    trained_weight: float = 0.0
     seconds: float = 0.0
     loss: float = math.nan
     gradient_norm: float = math.nan
@@ -103,6 +102,7 @@ class Phase:
     average: WeightAverage | None = None
     labels: Labels | None = None
     watch: Watch = field(default_factory=Watch)
+    objective: Objective = NEXT_TOKEN
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def _train_step(phase: Phase, state: TrainState, log: MetricsLog | None) -> None
     batches = phase.train.step(state.step, phase.world.share)
     weight, tokens = phase.world.sums(sum(batch.weight for batch in batches), sum(len(batch.ids) for batch in batches))
     with _drawing(phase, state.step):
-        (loss,) = phase.world.sums(accumulate(phase.model, batches, weight))
+        (loss,) = phase.world.sums(accumulate(phase.model, batches, weight, phase.objective))
     phase.world.add_gradients(phase.optimizer.parameters)
     norm = phase.optimizer.clip_gradients()
     state.gradient_norm = norm
@@ -253,7 +253,6 @@ def _train_step(phase: Phase, state: TrainState, log: MetricsLog | None) -> None
         _count_skip(phase, state, batches, log)
     state.step += 1
     state.tokens += int(tokens)
-    state.trained_weight += weight
     state.seconds += time.perf_counter() - started
 
 
@@ -274,12 +273,12 @@ def _share(phase: Phase, step: int) -> float:
     return rate_at(step, phase.steps, settings.warmup, settings.decay, settings.schedule)
 
 
-def accumulate(model: Decoder, batches: list[Batch], weight: float) -> float:
+def accumulate(model: Decoder, batches: list[Batch], weight: float, objective: Objective = NEXT_TOKEN) -> float:
     """Add the gradients of the step's loss, batch by batch; returns the loss in nats per unit of weight."""
     total = 0.0
     for batch in batches:
         with autocast(model.lm_head.weight.device):
-            loss = batch_loss(model, batch) / weight
+            loss = objective.loss(model, batch) / weight
         torch.autograd.backward(loss)
         total += float(loss.detach())
     return total
@@ -315,7 +314,7 @@ def _count_skip(phase: Phase, state: TrainState, batches: list[Batch], log: Metr
 def _validate(phase: Phase, state: TrainState, log: MetricsLog | None) -> bool:
     """Measure the validation loss; whether it is the best so far."""
     with _averaged(phase):
-        loss, by_source = measure(phase.model, phase.validation, phase.labels, phase.world)
+        loss, by_source, measures = phase.objective.measure(phase.model, phase.validation, phase.labels, phase.world)
     state.validation_loss = loss
     better = math.isfinite(loss) and (state.best_loss is None or loss < state.best_loss)
     state.waited = 0 if better else state.waited + 1
@@ -323,7 +322,7 @@ def _validate(phase: Phase, state: TrainState, log: MetricsLog | None) -> bool:
         state.best_loss, state.best_step = loss, state.step
     if log is not None:
         line = {"event": "validation", "step": state.step, "loss": loss, "best": better}
-        log.write(line | ({"sources": by_source} if by_source else {}))
+        log.write(line | ({"sources": by_source} if by_source else {}) | ({"measures": measures} if measures else {}))
     return better
 
 
@@ -354,7 +353,6 @@ def _write(phase: Phase, state: TrainState) -> None:
 
 def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
     speed = round(state.tokens / max(state.seconds, 1e-9))
-    trained_share = min(1.0, state.trained_weight / max(1, state.tokens))
     rate = _share(phase, state.step - 1) * phase.optimizer.rate
     return {
         "event": "step",
@@ -364,7 +362,7 @@ def _line(phase: Phase, state: TrainState) -> dict[str, Any]:
         "gradient_norm": state.gradient_norm,
         "tokens": state.tokens,
         "tokens_per_second": speed,
-        "flops_per_second": speed * flops_per_token(phase.model, trained_share),
+        "flops_per_second": speed * flops_per_token(phase.model, phase.train.trained_share),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,41 +11,53 @@ from torch import Tensor
 
 from didact.model.attention import DocumentAttention
 from didact.model.batches import Batch
+from didact.model.precision import autocast
 from didact.model.transformer import Decoder
 
 LOGITS_AT_ONCE = 1 << 21
 """Logits computed per piece: 8 MB in fp32, near a core's cache, and a bound on memory for any vocabulary."""
 
 
+class _Passed(NamedTuple):
+    """Loss sum of some tokens and its gradients, those that were asked for."""
+
+    total: Tensor
+    to_hidden: Tensor | None
+    to_head: Tensor | None
+
+
+def _pass_over(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, wanted: tuple[bool, bool]) -> _Passed:
+    """Weighted cross entropy and its gradients in one pass over pieces of the tokens; `wanted`: of hidden, of head."""
+    to_hidden = torch.empty_like(hidden) if wanted[0] else None
+    to_head = torch.zeros_like(head) if wanted[1] else None
+    total = hidden.new_zeros((), dtype=torch.float32)
+    at_once = max(1, LOGITS_AT_ONCE // len(head))
+    for start in range(0, len(targets), at_once):
+        piece = slice(start, start + at_once)
+        logits = (hidden[piece] @ head.t()).float()  # (n, C) -> (n, vocabulary)
+        level = logits.logsumexp(-1, keepdim=True)
+        chosen = targets[piece, None]
+        total += ((level - logits.gather(1, chosen))[:, 0] * weights[piece]).sum()
+        if to_hidden is not None or to_head is not None:
+            error = (
+                logits.sub_(level).exp_().scatter_add_(1, chosen, -torch.ones_like(level)).mul_(weights[piece, None])
+            )
+            error = error.to(hidden.dtype)
+            if to_hidden is not None:
+                torch.mm(error, head, out=to_hidden[piece])
+            if to_head is not None:
+                to_head.addmm_(error.t(), hidden[piece])
+    return _Passed(total, to_hidden, to_head)
+
+
 class _WeightedCrossEntropy(torch.autograd.Function):
-    """Loss and both gradients in one pass over pieces of the tokens; backward only scales what forward kept."""
+    """Loss and both gradients in one pass; backward only scales what forward kept."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        to_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-        to_head = torch.zeros_like(head) if ctx.needs_input_grad[1] else None
-        total = hidden.new_zeros((), dtype=torch.float32)
-        at_once = max(1, LOGITS_AT_ONCE // len(head))
-        for start in range(0, len(targets), at_once):
-            piece = slice(start, start + at_once)
-            logits = (hidden[piece] @ head.t()).float()  # (n, C) -> (n, vocabulary)
-            level = logits.logsumexp(-1, keepdim=True)
-            chosen = targets[piece, None]
-            total += ((level - logits.gather(1, chosen))[:, 0] * weights[piece]).sum()
-            if to_hidden is not None or to_head is not None:
-                error = (
-                    logits.sub_(level)
-                    .exp_()
-                    .scatter_add_(1, chosen, -torch.ones_like(level))
-                    .mul_(weights[piece, None])
-                )
-                error = error.to(hidden.dtype)
-                if to_hidden is not None:
-                    torch.mm(error, head, out=to_hidden[piece])
-                if to_head is not None:
-                    to_head.addmm_(error.t(), hidden[piece])
-        ctx.save_for_backward(to_hidden, to_head)
-        return total
+        passed = _pass_over(hidden, head, targets, weights, ctx.needs_input_grad[:2])
+        ctx.save_for_backward(passed.to_hidden, passed.to_head)
+        return passed.total
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -63,9 +75,39 @@ def weighted_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor, weight
     return loss
 
 
+class _DocumentLogProbabilities(torch.autograd.Function):
+    """Log-probabilities summed by document; backward passes over the tokens again, with the gradients as weights."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor, document: Tensor, documents: int) -> Tensor:
+        ctx.save_for_backward(hidden, head, targets, document)
+        nats = cross_entropies(hidden, head, targets).double()
+        sums = torch.zeros(documents, dtype=torch.float64, device=hidden.device)
+        return sums.index_add_(0, document, nats, alpha=-1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        hidden, head, targets, document = ctx.saved_tensors
+        with autocast(hidden.device):
+            passed = _pass_over(hidden, head, targets, -grad[document].float(), ctx.needs_input_grad[:2])
+        return passed.to_hidden, passed.to_head, None, None, None
+
+
+def answer_log_probabilities(model: Decoder, batch: Batch) -> Tensor:
+    """Log P(answer | prompt) of each document, (D,) float64 in nats: summed over its tokens with a weight above 0.
+
+    Differentiable once in the weights. Logits exist for a few tokens at a time, in both passes.
+    """
+    hidden, targets, only = trained_outputs(model, batch)
+    places = np.arange(len(batch.ids)) if only is None else only.cpu().numpy()
+    document = torch.from_numpy(np.repeat(np.arange(len(batch.lengths)), batch.lengths)[places]).to(hidden.device)
+    sums: Tensor = _DocumentLogProbabilities.apply(hidden, model.lm_head.weight, targets, document, len(batch.lengths))
+    return sums
+
+
 def batch_loss(model: Decoder, batch: Batch) -> Tensor:
     """Weighted loss sum of a batch in nats; tokens without a target skip the end of the last block and the head."""
-    hidden, targets, only = _read(model, batch)
+    hidden, targets, only = trained_outputs(model, batch)
     weights = torch.from_numpy(batch.weights).to(targets.device)
     return weighted_cross_entropy(hidden, model.lm_head.weight, targets, weights if only is None else weights[only])
 
@@ -73,19 +115,27 @@ def batch_loss(model: Decoder, batch: Batch) -> Tensor:
 @torch.no_grad()
 def token_losses(model: Decoder, batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Loss in nats of each token with a target, and its place in the batch; both (n,). Without gradients."""
-    hidden, targets, only = _read(model, batch)
-    head = model.lm_head.weight
-    at_once = max(1, LOGITS_AT_ONCE // len(head))
-    pieces = []
-    for start in range(0, len(targets), at_once):
-        logits = (hidden[start : start + at_once] @ head.t()).float()  # (n, C) -> (n, vocabulary)
-        chosen = logits.gather(1, targets[start : start + at_once, None])[:, 0]
-        pieces.append(logits.logsumexp(-1) - chosen)
+    hidden, targets, only = trained_outputs(model, batch)
     places = np.arange(len(batch.ids)) if only is None else only.cpu().numpy()
-    return torch.cat(pieces).cpu().numpy() if pieces else np.zeros(0, np.float32), places
+    return cross_entropies(hidden, model.lm_head.weight, targets).cpu().numpy(), places
 
 
-def _read(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+@torch.no_grad()
+def cross_entropies(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """-log softmax(hidden @ head.T)[target] of each token in nats, (N,) float32; without gradients.
+
+    hidden (N, C), head (vocabulary, C), targets (N,) int64.
+    """
+    at_once = max(1, LOGITS_AT_ONCE // len(head))
+    losses = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+    for start in range(0, len(targets), at_once):
+        piece = slice(start, start + at_once)
+        logits = (hidden[piece] @ head.t()).float()  # (n, C) -> (n, vocabulary)
+        losses[piece] = logits.logsumexp(-1) - logits.gather(1, targets[piece, None])[:, 0]
+    return losses
+
+
+def trained_outputs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
     """What the head reads of the tokens with a target, (n, C), their targets, (n,), and their places; None: all."""
     device = model.lm_head.weight.device
     ids, positions = (torch.from_numpy(array).to(device)[None] for array in (batch.ids, batch.positions))

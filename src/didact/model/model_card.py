@@ -79,7 +79,8 @@ def _data(manifest: Manifest) -> Iterator[str]:
 
 def _measured(state: dict[str, Any], evaluation: dict[str, Any]) -> Iterator[str]:
     loss = state.get("validation_loss")
-    yield f"Validation loss: {'not measured' if loss is None else f'{loss:.4f} nats per trained token'}."
+    unit = "pair" if state.get("phase") == "preference" else "trained token"
+    yield f"Validation loss: {'not measured' if loss is None else f'{loss:.4f} nats per {unit}'}."
     bits, tasks = evaluation.get("bits_per_byte", {}), evaluation.get("tasks", [])
     if bits:
         yield ""

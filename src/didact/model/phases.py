@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,18 +22,27 @@ from didact.model.batches import Batch, BatchPlan, Policy, Shards
 from didact.model.fit import FitResult, OnProgress, Phase, accumulate, fit
 from didact.model.flops import peak_flops
 from didact.model.horizon import planned_steps
-from didact.model.optim import Optimizer
+from didact.model.objective import NEXT_TOKEN, Objective
+from didact.model.optim import Optimizer, default_learning_rate
 from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.transformer import Decoder
 from didact.model.validation import Labels
 from didact.model.world import World, present_world
-from didact.recipe.training import TrainingSettings
+from didact.recipe.training import TrainingSettings, TuningSettings
 
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 32_768}
 """Tokens in one forward pass by type of device; on CPUs 1,024 to 2,048 were fastest (widths 128 to 256, fp32)."""
 
+BASE_LEARNING_RATE = 2e-5
+"""Default peak rate from a base model: the usual one of supervised fine-tuning, such as TRL's."""
+LORA_FACTOR = 10
+"""Adapters want about ten times the rate of all weights, at any rank (Schulman, "LoRA Without Regret", 2025)."""
+
 _TIMED_STEPS = 3
 _HASHED_AT_ONCE = 1 << 24
+
+
+Tuning = TypeVar("Tuning", bound=TuningSettings)
 
 
 class TokenizerFiles(Protocol):
@@ -66,6 +75,7 @@ def train_phase(
     on_progress: OnProgress | None,
     notes: Mapping[str, Any] = MappingProxyType({}),
     watch: Watch = WATCHED_BY_NOBODY,
+    objective: Objective = NEXT_TOKEN,
 ) -> FitResult:
     """Fit a model on shards and keep its checkpoints in `folder`; `origin` tells where its first weights came from.
 
@@ -74,10 +84,10 @@ def train_phase(
     model.recompute = settings.recompute
     context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
     device = model.lm_head.weight.device.type
-    plan = BatchPlan(train, context, settings.batch_tokens, tokens_at_once(settings, device), policy, seed)
+    plan = objective.plan(train, context, settings.batch_tokens, tokens_at_once(settings, device), policy, seed)
     world = present_world()
     steps = world.first(
-        planned_steps(settings, plan, folder, lambda: seconds_per_step(model, settings, rate, plan, world))
+        planned_steps(settings, plan, folder, lambda: seconds_per_step(model, settings, rate, plan, world, objective))
         if world.leads
         else 0
     )
@@ -88,7 +98,7 @@ def train_phase(
         model=model,
         optimizer=Optimizer(model, settings, rate),
         train=plan,
-        validation=validation_batches(validation, context, settings, policy, device),
+        validation=validation_batches(validation, context, settings, policy, device, objective),
         steps=steps,
         settings=settings,
         folder=folder,
@@ -107,6 +117,7 @@ def train_phase(
         labels=validation if isinstance(validation, Labels) else None,
         watch=replace(watch, peak_flops=peak_flops(model.lm_head.weight.device, watch.peak_flops)),
         average=WeightAverage(model, settings.average) if settings.average is not None else None,
+        objective=objective,
     )
     return fit(phase, on_progress)
 
@@ -116,16 +127,40 @@ def tokens_at_once(settings: TrainingSettings, device: str) -> int:
     return settings.micro_tokens or TOKENS_AT_ONCE[device]
 
 
+def fitting_context(settings: Tuning, most: int) -> Tuning:
+    """Settings with a context: a base model's own may be a hundred times what one step is to hold."""
+    if settings.base is None or settings.context is not None:
+        return settings
+    return settings.model_copy(update={"context": min(most, settings.batch_tokens)})
+
+
+def gentle_rate(settings: TuningSettings, width: int, share: float = 1.0) -> float:
+    """Peak rate: as set, else a share of what is gentle for a base model of others or of half of pre-training's."""
+    if settings.learning_rate is not None:
+        return settings.learning_rate
+    full = share * (BASE_LEARNING_RATE if settings.base is not None else default_learning_rate(width) / 2)
+    return full * LORA_FACTOR if settings.lora is not None else full
+
+
+def lenient(policy: Policy) -> Policy:
+    """The policy of a validation, which must not end the run: over-long documents keep their head instead."""
+    return "head" if policy == "error" else policy
+
+
 def validation_batches(
-    shards: Shards | None, context: int, settings: TrainingSettings, policy: Policy, device: str = "cpu"
+    shards: Shards | None,
+    context: int,
+    settings: TrainingSettings,
+    policy: Policy,
+    device: str = "cpu",
+    objective: Objective = NEXT_TOKEN,
 ) -> list[Batch]:
     """The fixed batches a validation scores; over-long documents keep their head where the policy would end the run."""
     if shards is None or len(shards.bounds) < 2:
         return []
-    lenient: Policy = "head" if policy == "error" else policy
     at_once = tokens_at_once(settings, device)
     try:
-        plan = BatchPlan(shards, context, at_once, at_once, lenient, seed=0)
+        plan = objective.plan(shards, context, at_once, at_once, lenient(policy), seed=0)
     except NoTrainedTokens as error:
         raise NoTrainedTokens(f"validation split: {error}") from error
     return plan.first_rows(settings.eval_tokens)
@@ -141,7 +176,9 @@ def shards_digest(shards: Shards) -> str:
     return state.hexdigest()
 
 
-def seconds_per_step(model: Decoder, settings: TrainingSettings, rate: float, plan: BatchPlan, world: World) -> float:
+def seconds_per_step(
+    model: Decoder, settings: TrainingSettings, rate: float, plan: BatchPlan, world: World, objective: Objective
+) -> float:
     """Time of this process's part of a training step, from a few steps of a copy; a tenth is added for validation."""
     trial = copy.deepcopy(model)
     optimizer = Optimizer(trial, settings, rate)
@@ -149,7 +186,7 @@ def seconds_per_step(model: Decoder, settings: TrainingSettings, rate: float, pl
     for step in range(_TIMED_STEPS + 1):
         started = time.perf_counter()
         batches = plan.step(step, world.share)
-        accumulate(trial, batches, max(1.0, sum(batch.weight for batch in batches)))
+        accumulate(trial, batches, max(1.0, sum(batch.weight for batch in batches)), objective)
         optimizer.clip_gradients()
         optimizer.step(1.0)
         times.append(time.perf_counter() - started)

@@ -46,7 +46,8 @@ def numbers_of(line: dict[str, Any]) -> dict[str, float]:
         return {name: line[name] for name in _NUMBERS if line.get(name) is not None}
     if line["event"] == "validation":
         by_source = {f"validation_loss/{name}": loss for name, loss in line.get("sources", {}).items()}
-        return {"validation_loss": line["loss"]} | by_source
+        measures = {f"validation/{name}": value for name, value in line.get("measures", {}).items()}
+        return {"validation_loss": line["loss"]} | by_source | measures
     return {}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -29,10 +31,14 @@ class Labels(Protocol):
 
 
 class Measured(NamedTuple):
-    """Losses in nats per unit of weight: of all tokens, and of each source that has trained ones."""
+    """Losses in nats per unit of weight: of all tokens, and of each source that has trained ones.
+
+    measures: what else an objective measures, by name.
+    """
 
     loss: float
     by_source: dict[str, float]
+    measures: Mapping[str, float] = MappingProxyType({})
 
 
 def mean_loss(model: Decoder, batches: list[Batch], world: World | None = None) -> float:

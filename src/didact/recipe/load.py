@@ -16,7 +16,13 @@ from didact.recipe.mixes import Mix, Purpose
 from didact.recipe.selection import DedupSettings, FilterRule, Settings, SplitSettings
 from didact.recipe.sources import Source
 from didact.recipe.tokenizing import TokenizerSettings
-from didact.recipe.training import EvaluateSettings, FinetuneSettings, ModelSettings, PretrainSettings
+from didact.recipe.training import (
+    EvaluateSettings,
+    FinetuneSettings,
+    ModelSettings,
+    PreferenceSettings,
+    PretrainSettings,
+)
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -81,9 +87,14 @@ class Recipe(Settings):
     finetune: FinetuneSettings | None = Field(
         None, description="Fine-tuning; needs a mix of that purpose.", examples=[{"epochs": 2}]
     )
+    preference: PreferenceSettings | None = Field(
+        None,
+        description="Preference tuning after fine-tuning; needs a mix of that purpose.",
+        examples=[{"epochs": 1, "beta": 0.1}],
+    )
     evaluate: EvaluateSettings | None = Field(
         None,
-        description="What a run measures before and after fine-tuning.",
+        description="What a run measures after each phase.",
         examples=[{"tasks": [{"name": "gsm8k", "path": "data/gsm8k_test.jsonl.gz"}]}],
     )
 
@@ -97,24 +108,34 @@ class Recipe(Settings):
                 raise ValueError(
                     f"mixes.{name}: give its 'purpose' ({', '.join(get_args(Purpose))}) or name it after one"
                 )
-        if self.tokenizer is None and (
-            self.pretrain or self.finetune or any(mix.unit != "records" for mix in self.mixes.values())
-        ):
+        if self.tokenizer is None and (self._trains or any(mix.unit != "records" for mix in self.mixes.values())):
             raise ValueError("tokenizer is null, but training and mixes in tokens need one")
         self._check_base()
         return self
 
+    @property
+    def _trains(self) -> bool:
+        return any((self.pretrain, self.finetune, self.preference))
+
     def _check_base(self) -> None:
-        """A base model comes with its tokenizer, and instead of pre-training."""
-        base = self.finetune.base if self.finetune else None
-        if base is None:
-            return
-        if self.tokenizer is None or self.tokenizer.file is None:
-            raise ValueError(
-                f"finetune.base: set tokenizer.file to {base} too, so that ids mean what the model learned"
-            )
-        if self.pretrain is not None:
-            raise ValueError("finetune.base: the base takes the place of pre-training; remove section pretrain")
+        """A base model comes with its tokenizer, and instead of the phases before it."""
+        for name, settings in (("finetune", self.finetune), ("preference", self.preference)):
+            base = settings.base if settings else None
+            if base is None:
+                continue
+            if self.tokenizer is None or self.tokenizer.file is None:
+                raise ValueError(
+                    f"{name}.base: set tokenizer.file to {base} too, so that ids mean what the model learned"
+                )
+            if self.pretrain is not None:
+                raise ValueError(f"{name}.base: the base takes the place of pre-training; remove section pretrain")
+            if name == "preference" and self.finetune is not None:
+                raise ValueError(
+                    "preference.base: preference tuning starts from the fine-tuned model; remove the base or section "
+                    "finetune"
+                )
+        if self.preference is not None and not (self.preference.base or self.pretrain or self.finetune):
+            raise ValueError("preference: there is no model to start from; add section finetune, or preference.base")
 
     def _references(self) -> list[tuple[str, str]]:
         found = [(f"filters[{i}].sources", name) for i, rule in enumerate(self.filters) for name in rule.sources or ()]

@@ -1,4 +1,4 @@
-"""The recipe's settings of the model, its two training phases, evaluation and generation; needs no torch."""
+"""The recipe's settings of the model, its training phases, evaluation and generation; needs no torch."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ModelSettings(TrainingPart):
 
 
 class TrainingSettings(TrainingPart):
-    """What both phases share. The horizon is the smallest of the limits given; a limit not given does not count."""
+    """What all phases share. The horizon is the smallest of the limits given; a limit not given does not count."""
 
     tokens: Count | None = Field(
         None, ge=1, description="Stop after about this many input tokens, such as 2M.", examples=["2M"]
@@ -235,14 +235,14 @@ class LoraSettings(TrainingPart):
     )
 
 
-class FinetuneSettings(TrainingSettings):
-    """Fine-tuning: loss on the assistant's tokens of the `finetune` mix, from the best pre-trained checkpoint."""
+class TuningSettings(TrainingSettings):
+    """What both phases that start from a trained model share."""
 
     base: Path | None = Field(
         None,
         description="A Llama- or Qwen3-type model folder of others (config.json, safetensors, tokenizer.json) or a "
         "checkpoint to start from, relative to the recipe. `tokenizer.file` has to name the same folder. Default: the "
-        "best pre-trained checkpoint of this run.",
+        "best checkpoint of the phase before.",
         examples=["models/Qwen3-0.6B"],
     )
     learning_rate: Positive | None = Field(
@@ -264,9 +264,48 @@ class FinetuneSettings(TrainingSettings):
         "drop",
         description="A conversation longer than the context is dropped, ends the run (error), keeps the first or the "
         "last tokens that fit (head, tail), or whole turns: `turns` keeps the system prompt and the last exchanges "
-        "that fit, `first_turns` its beginning. Each is counted. Half a conversation teaches half an answer, so drop "
-        "is the default.",
+        "that fit, `first_turns` its beginning. Of a pair of answers this goes for either side. Each is counted. Half "
+        "a conversation teaches half an answer, so drop is the default.",
     )
+
+
+class FinetuneSettings(TuningSettings):
+    """Fine-tuning: loss on the assistant's tokens of the `finetune` mix, from the best pre-trained checkpoint."""
+
+
+class PreferenceSettings(TuningSettings):
+    """Preference tuning (DPO): raise the chosen answer of each pair of the `preference` mix above the rejected one,
+    measured against the model it starts from, which stays as the reference.
+    """
+
+    learning_rate: Positive | None = Field(
+        None,
+        description="Peak rate of AdamW. Default: a twentieth of fine-tuning's: answers are weighed, not learned.",
+        examples=[0.00005],
+    )
+    muon_learning_rate: Positive = Field(
+        0.0005, description="Peak rate of Muon when optimizer is muon; a twentieth of fine-tuning's."
+    )
+    beta: Positive | None = Field(
+        None,
+        description="How dear it is to leave the reference: log-ratios count this many times. Default: 0.1, the usual "
+        "one; 5 with `length_normalised`, as in Tulu 3 (arXiv:2411.15124).",
+        examples=[0.1],
+    )
+    length_normalised: bool = Field(
+        False,
+        description="Divide each answer's log-ratio by its number of tokens, so that a long answer is not preferred "
+        "for its length (Tulu 3's length-normalised DPO).",
+    )
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        0.0,
+        description="Share of pairs taken to be the wrong way round: what judges disagree on. 0 trusts every pair.",
+    )
+
+    @property
+    def strength(self) -> float:
+        """beta, or its default."""
+        return self.beta if self.beta is not None else 5.0 if self.length_normalised else 0.1
 
 
 class EvaluationTask(TrainingPart):

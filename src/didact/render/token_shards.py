@@ -8,6 +8,9 @@ OUT/{mix}/{split}/ids.npy         (T,) uint16 or uint32
                                   where each dialogue's turns begin; absent for plain text
                   split.json      counts, and size and SHA-256 of each file
 OUT/manifest.json                 written last: all of the above together
+
+Of a preference mix each record is two documents: the chosen answer and after it the rejected one, both after the
+prompt, which carries no weight.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from numpy.typing import NDArray
 from didact.canonical import content_hash
 from didact.durable import atomic_dir, read_json, sha256_file, write_json
 from didact.errors import CorruptVersion, StoreError, UnknownName
-from didact.render.dialogue import Turns
+from didact.render.dialogue import Dialogue, Turns
 from didact.render.npy import NpyWriter, open_npy
 from didact.render.renderer import Renderer
 from didact.render.tokenizer import Tokenizer
@@ -34,6 +37,8 @@ from didact.render.tokenizer import Tokenizer
 _FORMAT = 2
 _BATCH_ROWS = 8192
 _ID_BYTES = 16
+_NEEDED = {"messages": ["messages"], "text": ["text"], "chosen": ["prompt", "chosen", "rejected"]}
+"""What is rendered, and the columns it is made from."""
 
 
 class _Batch(NamedTuple):
@@ -46,10 +51,10 @@ class _Batch(NamedTuple):
 
 
 def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, workers: int = 1) -> dict[str, Any]:
-    """Write the token shards of every pretrain and finetune mix of a version; returns their manifest.
+    """Write the token shards of every mix of a version; returns their manifest.
 
     Splits that an earlier, interrupted call completed are kept, and so is everything when the manifest is there. The
-    bytes do not depend on `workers`, the number of threads. Mixes of preferences are named under `not_tokenized`.
+    bytes do not depend on `workers`, the number of threads.
     Raises CorruptVersion when the folder is not a complete version.
     """
     if not (version_dir / "manifest.json").is_file():
@@ -59,12 +64,8 @@ def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, wor
     if path.is_file() and (present := read_json(path))["key"] == key:
         return dict(present)
     mixes: dict[str, dict[str, Any]] = {}
-    skipped: list[str] = []
     for (mix, split), files in _splits(version_dir):
         column = _text_column(files[0])
-        if column is None:
-            skipped.append(mix)
-            continue
         mixes.setdefault(mix, {})[split] = _split(files, column, tokenizer, out_dir / mix / split, key, workers)
     manifest = {
         "format": _FORMAT,
@@ -72,7 +73,6 @@ def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, wor
         "tokenizer": tokenizer.digest,
         "vocab_size": tokenizer.vocab_size,
         "mixes": mixes,
-        "not_tokenized": sorted(set(skipped)),
     }
     write_json(path, manifest)
     return manifest
@@ -88,10 +88,13 @@ def _splits(version_dir: Path) -> list[tuple[tuple[str, str], list[Path]]]:
     return [(key, list(group)) for key, group in itertools.groupby(files, key=split_of)]
 
 
-def _text_column(file: Path) -> str | None:
-    """The column that is rendered: `messages` in a finetune mix, `text` in a pretrain mix, None in any other."""
+def _text_column(file: Path) -> str:
+    """What is rendered: `messages` in a finetune mix, `text` in a pretrain mix, `chosen` (and rejected) of pairs."""
     names = pq.read_schema(file).names
-    return next((name for name in ("messages", "text") if name in names), None)
+    found = next((name for name in _NEEDED if name in names), None)
+    if found is None:
+        raise CorruptVersion(f"{file}: lacks a column to tokenize; expected one of {', '.join(_NEEDED)}")
+    return found
 
 
 def _split(
@@ -115,6 +118,7 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
     renderer = Renderer(tokenizer)
     source_codes: dict[str, int] = {}
     records, tokens, trained = 0, 0, 0
+    sides = 2 if column == "chosen" else 1
     with ExitStack() as stack:
         ids, bounds, record_ids, epochs, sources = (
             stack.enter_context(NpyWriter(folder / f"{name}.npy", dtype, width))
@@ -127,15 +131,15 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
             )
         )
         weights = stack.enter_context(_WeightWriter(folder / "weights.npy"))
-        turns = stack.enter_context(_TurnWriter(folder)) if column == "messages" else None
+        turns = stack.enter_context(_TurnWriter(folder)) if column != "text" else None
         bounds.append(np.zeros(1, np.int64))
         for rows in _rows(files, column):
             batch = _render(rows, column, renderer, threads)
             ids.append(batch.ids)
             bounds.append(batch.bounds[1:] + tokens)
-            record_ids.append(_id_bytes(rows.column("id")))
-            epochs.append(rows.column("epoch").to_numpy(zero_copy_only=False))
-            sources.append(_codes(rows.column("source").to_pylist(), source_codes))
+            record_ids.append(np.repeat(_id_bytes(rows.column("id")), sides, axis=0))
+            epochs.append(np.repeat(rows.column("epoch").to_numpy(zero_copy_only=False), sides))
+            sources.append(np.repeat(_codes(rows.column("source").to_pylist(), source_codes), sides))
             if batch.weights is not None:
                 weights.append(batch.weights)
             if turns is not None and batch.turns is not None:
@@ -143,7 +147,7 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
             records, tokens = records + rows.num_rows, tokens + batch.ids.size
             trained += batch.ids.size - rows.num_rows if batch.weights is None else int(np.count_nonzero(batch.weights))
     counts = {"records": records, "tokens": tokens, "trained_tokens": trained}
-    return {"column": column, **counts, "sources": list(source_codes)}
+    return {"column": column, "documents_per_record": sides, **counts, "sources": list(source_codes)}
 
 
 def _codes(names: list[str], known: dict[str, int]) -> NDArray[np.int32]:
@@ -155,8 +159,8 @@ def _rows(files: list[Path], column: str) -> Iterator[pa.RecordBatch]:
     for file in files:
         with pq.ParquetFile(file) as parquet:
             present = parquet.schema_arrow.names
-            tools = ["tools"] if column == "messages" and "tools" in present else []
-            wanted = ["id", "epoch", "source", column, *tools]
+            tools = ["tools"] if column != "text" and "tools" in present else []
+            wanted = ["id", "epoch", "source", *_NEEDED[column], *tools]
             if missing := [name for name in wanted if name not in present]:
                 raise CorruptVersion(f"{file}: lacks the columns {', '.join(missing)}")
             yield from parquet.iter_batches(_BATCH_ROWS, columns=wanted)
@@ -167,8 +171,22 @@ def _render(rows: pa.RecordBatch, column: str, renderer: Renderer, threads: int)
         encoded = renderer.render_texts(rows.column("text"), threads)
         return _Batch(encoded.ids, encoded.bounds, None, None)
     tools = rows.column("tools").to_pylist() if "tools" in rows.schema.names else []
-    batch = renderer.render_batch(rows.column("messages").to_pylist(), tools, threads)
+    if column == "chosen":
+        dialogues, tools = _sides(rows), [definitions for definitions in tools for _ in range(2)]
+    else:
+        dialogues = rows.column("messages").to_pylist()
+    batch = renderer.render_batch(dialogues, tools, threads)
     return _Batch(batch.ids, batch.bounds, batch.weights, batch.turns)
+
+
+def _sides(rows: pa.RecordBatch) -> list[Dialogue]:
+    """Both dialogues of each pair, the chosen one first; nothing that stands in the prompt is trained."""
+    prompts, chosen, rejected = (rows.column(name).to_pylist() for name in _NEEDED["chosen"])
+    dialogues: list[Dialogue] = []
+    for prompt, *answers in zip(prompts, chosen, rejected, strict=True):
+        silent = [message | {"weight": 0.0} for message in prompt]
+        dialogues += [[*silent, *answer] for answer in answers]
+    return dialogues
 
 
 def _id_bytes(ids: pa.Array) -> NDArray[np.uint8]:
@@ -236,6 +254,7 @@ class TokenShards:
     """One split of one mix as the trainer reads it; the arrays are mapped, not loaded.
 
     ids: (T,) uint16 or uint32.  bounds: (n + 1,) int64.  record_ids: (n, 16) uint8.  epochs, sources: (n,) int32.
+    n counts documents; a record of a preference mix is two of them.
     """
 
     def __init__(self, folder: Path, described: dict[str, Any]) -> None:

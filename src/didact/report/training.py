@@ -53,7 +53,7 @@ def _phases(phases: Mapping[str, Any]) -> RenderableType:
             ]
         )
     return table(
-        "Training (losses in nats per trained token)",
+        "Training (losses in nats per trained token; of preferences, per pair)",
         ["phase", "steps", "tokens", "tokens/s", "seconds", "train loss", "validation loss"],
         rows,
     )
@@ -75,13 +75,14 @@ _LOSSES = {
     "dropped_over_long": "longer than the context",
     "dropped_untrained": "without a trained token",
     "dropped_empty": "empty",
+    "dropped_equal": "with the same answer twice",
 }
 
 
 def data_line(told: Mapping[str, Any]) -> str:
     """What packing made of the data, in one line; `told` is the report of a plan."""
     parts = [f"{told[kind]:,} {kind}" for kind in ("whole", "split", "truncated") if told[kind]]
-    parts += [f"{told[kind]:,} left out ({why})" for kind, why in _LOSSES.items() if told[kind]]
+    parts += [f"{told[kind]:,} left out ({why})" for kind, why in _LOSSES.items() if told.get(kind)]
     share = told["shares"]["tokens"]
     tail = f", {100 * share['repeated']:.1f} % of them repeats" if share["repeated"] else ""
     return (
@@ -90,8 +91,14 @@ def data_line(told: Mapping[str, Any]) -> str:
     )
 
 
+_UNITS = {"preference": "pair"}
+"""What losses are told per, where it is not a trained token."""
+
+
 def _curves(phase: str, validations: list[Mapping[str, Any]]) -> RenderableType:
-    """Validation losses over the run, of all tokens and of each source: first, best, last, and their course."""
+    """Validation losses over the run, in all and of each source: first, best, last, and their course; then the other
+    measures, where `best` is theirs when the loss was best.
+    """
     courses = {"all": [found["loss"] for found in validations]}
     for source in sorted({source for found in validations for source in found.get("sources", {})}):
         courses[source] = [found["sources"][source] for found in validations if source in found.get("sources", {})]
@@ -99,7 +106,12 @@ def _curves(phase: str, validations: list[Mapping[str, Any]]) -> RenderableType:
         [name, f"{course[0]:.3f}", f"{min(course):.3f}", f"{course[-1]:.3f}", sparkline(course)]
         for name, course in courses.items()
     ]
-    title = f"Validation of {phase} (nats per trained token, {len(validations)} times)"
+    best = min(validations, key=lambda found: found["loss"]).get("measures", {})
+    for name, value in best.items():
+        course = [found["measures"][name] for found in validations]
+        told = (f"{number:.3f}" for number in (course[0], value, course[-1]))
+        rows.append([name.replace("_", " "), *told, sparkline(course)])
+    title = f"Validation of {phase} (nats per {_UNITS.get(phase, 'trained token')}, {len(validations)} times)"
     return table(title, ["source", "first", "best", "last", "course"], rows)
 
 
