@@ -152,8 +152,20 @@ def _suspects(texts: pa.StringArray, settings: CleanSettings) -> npt.NDArray[np.
 
 def _cut(before: str, after: str) -> Example:
     """Both texts around the first character that differs."""
-    differs = next(
-        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
-    )
+    differs = _common_prefix(before, after)
     start = max(differs - _EXAMPLE_REACH, 0)
     return Example(before[start : differs + _EXAMPLE_REACH], after[start : differs + _EXAMPLE_REACH])
+
+
+def _common_prefix(one: str, other: str) -> int:
+    """Length of what two texts begin with; found by halving, since slices are compared a hundred times as fast as
+    characters.
+    """
+    same, least = 0, min(len(one), len(other))
+    while same < least:
+        middle = (same + least + 1) // 2
+        if one[same:middle] == other[same:middle]:
+            same = middle
+        else:
+            least = middle - 1
+    return same

@@ -18,7 +18,7 @@ from didact.render.pretokens import code_point_classes, pre_tokenizer
 if TYPE_CHECKING:
     from didact.render.kernels import MergeTable, WordCache
 
-_CACHED_WORDS = 1 << 17
+_CACHED_WORDS = 1 << 18
 _PART_BYTES = 8 << 20
 
 
@@ -129,17 +129,17 @@ def _merge_table(model: dict[str, Any]) -> MergeTable:
     fill_pairs(pairs, ranks, left, right)
     byte_ids = np.array([vocab[character] for character in byte_alphabet()], dtype=np.int32)
     merged = np.array([vocab[a + b] for a, b in merges], dtype=np.int32)
-    return MergeTable(code_point_classes(), byte_ids, pairs, ranks, merged)
+    distinct = len(np.unique(merged)) == len(merged)
+    return MergeTable(code_point_classes(), byte_ids, pairs, ranks, merged, distinct)
 
 
 def _word_cache() -> WordCache:
     from didact.render.kernels import WordCache
 
     return WordCache(
-        slots=np.full(2 * _CACHED_WORDS, -1, dtype=np.int32),
-        hashes=np.empty(_CACHED_WORDS, dtype=np.uint64),
-        text_start=np.zeros(_CACHED_WORDS + 1, dtype=np.int64),
-        ids_start=np.zeros(_CACHED_WORDS + 1, dtype=np.int64),
+        keys=np.zeros(2 * _CACHED_WORDS, dtype=np.uint64),
+        found=np.empty(2 * _CACHED_WORDS, dtype=np.int64),
+        spelt=np.empty(2 * _CACHED_WORDS, dtype=np.int64),
         text=np.empty(16 * _CACHED_WORDS, dtype=np.uint8),
         ids=np.empty(8 * _CACHED_WORDS, dtype=np.int32),
         used=np.zeros(3, dtype=np.int64),

@@ -16,6 +16,10 @@ from didact.text.utf8 import code_point
 
 OTHER, LETTER, NUMBER, SPACE, NEWLINE = range(5)  # as in `pretokens`: numba freezes globals of its own module
 _LONGEST_CACHED = 128
+_NO_RANK = 2**31 - 1
+_WHOLE = 7
+"""Bytes of a piece that fit into a key."""
+_HASHED = np.uint64(0xFF << 56)
 Index: TypeAlias = int | np.signedinteger[Any]
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -28,15 +32,21 @@ class MergeTable(NamedTuple):
     pairs: NDArray[np.uint64]
     ranks: NDArray[np.int32]
     merged: NDArray[np.int32]
+    distinct: bool
+    """Whether no two merges give the same token."""
 
 
 class WordCache(NamedTuple):
-    """Pieces met before and their ids; one cache belongs to one thread. `used`: entries, text bytes, ids."""
+    """Pieces met before and their ids, in an open-addressing table of a power of two slots; for one thread.
 
-    slots: NDArray[np.int32]
-    hashes: NDArray[np.uint64]
-    text_start: NDArray[np.int64]
-    ids_start: NDArray[np.int64]
+    keys: 0 where a slot is empty; see `piece_key`.  found: first place in `ids`, shifted by 8, and number of ids.
+    spelt: first place in `text`, shifted by 8, and length, of a piece whose key is a hash.  used: entries, bytes of
+    `text`, `ids`.
+    """
+
+    keys: NDArray[np.uint64]
+    found: NDArray[np.int64]
+    spelt: NDArray[np.int64]
     text: NDArray[np.uint8]
     ids: NDArray[np.int32]
     used: NDArray[np.int64]
@@ -190,8 +200,10 @@ def push_pair(
 
 
 @njit(cache=True, nogil=True)
-def merge_piece(data: NDArray[np.uint8], start: Index, end: Index, table: MergeTable, out: NDArray[np.int32]) -> Index:
-    """Byte-pair encode one piece into `out`; returns the number of ids.
+def merge_piece(
+    data: NDArray[np.uint8], start: Index, end: Index, table: MergeTable, out: NDArray[np.int32], at_out: Index
+) -> Index:
+    """Byte-pair encode one piece into `out` from a place on; returns the number of ids.
 
     Symbols form a linked list over their first byte, merges wait in a heap: n log n for a piece of n bytes. A queued
     merge counts as valid while the pair at its place still gives the same token, which is the rule of `tokenizers`.
@@ -227,72 +239,96 @@ def merge_piece(data: NDArray[np.uint8], start: Index, end: Index, table: MergeT
     count = 0
     at: Index = 0
     while at < n:
-        out[count] = ids[at]
+        out[at_out + count] = ids[at]
         count, at = count + 1, after[at]
     return count
 
 
 @njit(cache=True, nogil=True)
-def hash_bytes(data: NDArray[np.uint8], start: Index, end: Index) -> np.uint64:
-    """64-bit FNV-1a with a final mix; it only picks a slot, the bytes themselves are compared."""
+def merge_short(
+    data: NDArray[np.uint8], start: Index, end: Index, table: MergeTable, ranks: NDArray[np.int32],
+    out: NDArray[np.int32], at_out: Index,
+) -> Index:  # fmt: skip
+    """What `merge_piece` does, for a short piece and merges that all give another token: no queued merge of theirs can
+    outlive its pair, so the least rank of the neighbours that are there now is always the next.
+
+    ranks: room for one rank a byte. A pass over a hundred numbers costs less than a heap of them.
+    """
+    n = end - start
+    for i in range(n):
+        out[at_out + i] = table.byte_ids[data[start + i]]
+    for i in range(n - 1):
+        ranks[i] = rank_of(table, out[at_out + i], out[at_out + i + 1])
+    while n > 1:
+        best, least = -1, _NO_RANK
+        for i in range(n - 1):
+            if 0 <= ranks[i] < least:
+                best, least = i, ranks[i]
+        if best < 0:
+            break
+        n -= 1
+        for i in range(best + 1, n):
+            out[at_out + i] = out[at_out + i + 1]
+            ranks[i - 1] = ranks[i]
+        out[at_out + best] = table.merged[least]
+        if best > 0:
+            ranks[best - 1] = rank_of(table, out[at_out + best - 1], out[at_out + best])
+        if best + 1 < n:
+            ranks[best] = rank_of(table, out[at_out + best], out[at_out + best + 1])
+    return n
+
+
+@njit(cache=True, nogil=True)
+def piece_key(data: NDArray[np.uint8], start: Index, end: Index) -> np.uint64:
+    """What a piece is looked up by: up to seven bytes themselves below their number, or a hash below 255."""
+    size = end - start
+    if size <= _WHOLE:
+        whole = np.uint64(size)
+        for i in range(start, end):
+            whole = (whole << np.uint64(8)) | np.uint64(data[i])
+        return whole << np.uint64(8 * (_WHOLE - size))
     state = np.uint64(0xCBF29CE484222325)
     for i in range(start, end):
         state = (state ^ np.uint64(data[i])) * np.uint64(0x100000001B3)
-    return (state ^ (state >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
+    return (state ^ (state >> np.uint64(32))) | _HASHED
 
 
 @njit(cache=True, nogil=True)
-def cached_entry(cache: WordCache, data: NDArray[np.uint8], start: Index, end: Index, key: np.uint64) -> Index:
-    """Entry of a piece in the cache, or minus one minus the slot where it would go."""
-    mask = cache.slots.size - 1
-    slot = np.int64(key >> np.uint64(20)) & mask
-    while cache.slots[slot] >= 0:
-        entry = cache.slots[slot]
-        text = cache.text_start[entry]
-        if cache.hashes[entry] == key and cache.text_start[entry + 1] - text == end - start:
-            same = 0
-            while same < end - start and cache.text[text + same] == data[start + same]:
-                same += 1
-            if same == end - start:
-                return np.int64(entry)
-        slot = (slot + 1) & mask
-    return -1 - slot
+def piece_slot(cache: WordCache, key: np.uint64, data: NDArray[np.uint8], start: Index, end: Index) -> Index:
+    """Slot of a piece in the cache, or the empty slot where it would go."""
+    keys, spelt, text = cache.keys, cache.spelt, cache.text
+    mask = np.uint64(keys.size - 1)
+    slot = ((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(29)) & mask
+    while keys[slot] != 0:
+        if keys[slot] == key:
+            if key < _HASHED:
+                break
+            first, same = spelt[slot] >> 8, 0
+            if spelt[slot] & 0xFF == end - start:
+                while same < end - start and text[first + same] == data[start + same]:
+                    same += 1
+                if same == end - start:
+                    break
+        slot = (slot + np.uint64(1)) & mask
+    return np.int64(slot)
 
 
 @njit(cache=True, nogil=True)
-def remember(cache: WordCache, slot: Index, key: np.uint64, piece: NDArray[np.uint8], ids: NDArray[np.int32]) -> None:
-    """Enter a piece and its ids, unless the cache is full."""
-    entry, text, first = cache.used[0], cache.used[1], cache.used[2]
-    full = entry >= cache.hashes.size or text + piece.size > cache.text.size or first + ids.size > cache.ids.size
-    if full:
+def remember(
+    cache: WordCache, slot: Index, key: np.uint64, data: NDArray[np.uint8], start: Index, end: Index,
+    out: NDArray[np.int32], first: Index, count: Index,
+) -> None:  # fmt: skip
+    """Enter the piece data[start:end] with the ids out[first : first + count] into an empty slot, while there is room."""
+    entries, spelt, ids = cache.used[0], cache.used[1], cache.used[2]
+    size = end - start if key >= _HASHED else 0
+    if 2 * entries >= cache.keys.size or spelt + size > cache.text.size or ids + count > cache.ids.size:
         return
-    cache.text[text : text + piece.size] = piece
-    cache.ids[first : first + ids.size] = ids
-    cache.slots[slot], cache.hashes[entry] = entry, key
-    cache.used[0], cache.used[1], cache.used[2] = entry + 1, text + piece.size, first + ids.size
-    cache.text_start[entry + 1], cache.ids_start[entry + 1] = cache.used[1], cache.used[2]
-
-
-@njit(cache=True, nogil=True)
-def encode_piece(
-    data: NDArray[np.uint8], start: Index, end: Index, table: MergeTable, cache: WordCache, out: NDArray[np.int32]
-) -> Index:
-    """Ids of one piece, from the cache where it was met before; returns their number."""
-    if end - start == 1:
-        out[0] = table.byte_ids[data[start]]
-        return 1
-    if end - start > _LONGEST_CACHED:
-        return merge_piece(data, start, end, table, out)
-    key = hash_bytes(data, start, end)
-    entry = cached_entry(cache, data, start, end, key)
-    if entry < 0:
-        count = merge_piece(data, start, end, table, out)
-        remember(cache, -1 - entry, key, data[start:end], out[:count])
-        return count
-    first, last = cache.ids_start[entry], cache.ids_start[entry + 1]
-    for i in range(last - first):
-        out[i] = cache.ids[first + i]
-    return last - first
+    cache.keys[slot], cache.found[slot], cache.spelt[slot] = key, (ids << 8) | count, (spelt << 8) | size
+    for i in range(size):
+        cache.text[spelt + i] = data[start + i]
+    for i in range(count):
+        cache.ids[ids + i] = out[first + i]
+    cache.used[0], cache.used[1], cache.used[2] = entries + 1, spelt + size, ids + count
 
 
 @njit(cache=True, nogil=True)
@@ -309,12 +345,35 @@ def encode_texts(
     offsets: (n + 1,) byte bounds of the texts in `data`.  out: room for offsets[n] - offsets[0] ids (a token has at
     least one byte).  bounds: (n + 1,), filled with the texts' bounds in `out`.
     """
+    classes, byte_ids = table.classes, table.byte_ids
+    ranks = np.empty(_LONGEST_CACHED, np.int32)
+    keys, found, ids = cache.keys, cache.found, cache.ids
     count: Index = 0
     bounds[0] = 0
     for text in range(offsets.size - 1):
         at, end = offsets[text], offsets[text + 1]
         while at < end:
-            following = piece_end(data, at, end, table.classes)
-            count += encode_piece(data, at, following, table, cache, out[count:])
+            following = piece_end(data, at, end, classes)
+            size = following - at
+            if size == 1:
+                out[count] = byte_ids[data[at]]
+                count += 1
+            elif size > _LONGEST_CACHED:
+                count += merge_piece(data, at, following, table, out, count)
+            else:
+                key = piece_key(data, at, following)
+                slot = piece_slot(cache, key, data, at, following)
+                if keys[slot] == 0:
+                    if table.distinct:
+                        new = merge_short(data, at, following, table, ranks, out, count)
+                    else:
+                        new = merge_piece(data, at, following, table, out, count)
+                    remember(cache, slot, key, data, at, following, out, count, new)
+                    count += new
+                else:
+                    first, known = found[slot] >> 8, found[slot] & 0xFF
+                    for i in range(known):
+                        out[count + i] = ids[first + i]
+                    count += known
             at = following
         bounds[text + 1] = count

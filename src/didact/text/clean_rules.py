@@ -194,19 +194,27 @@ def escaped_line_ends(text: str) -> str:
     return text.replace("\\n", "\n")
 
 
-_MARKER = (
-    r"<\|(?:endoftext|end_of_text|begin_of_text|im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|end|user|assistant|system|endofprompt|pad|padding)\|>"
-    r"|\[/?INST\]|<</?SYS>>|<(?:start_of_turn|end_of_turn|bos|eos|pad|unk)>|<｜(?:end▁of▁sentence|begin▁of▁sentence|User|Assistant)｜>"
+_NAMED = (
+    "endoftext", "end_of_text", "begin_of_text", "im_start", "im_end", "im_sep", "eot_id", "eom_id", "start_header_id",
+    "end_header_id", "end", "user", "assistant", "system", "endofprompt", "pad", "padding",
+)  # fmt: skip
+_LITERAL_MARKERS = (
+    *(f"<|{name}|>" for name in _NAMED),
+    *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
+    *(f"<{name}>" for name in ("start_of_turn", "end_of_turn", "bos", "eos", "pad", "unk")),
+    *(f"<｜{name}｜>" for name in ("end▁of▁sentence", "begin▁of▁sentence", "User", "Assistant")),
 )
+_TRAILING_MARKERS = (*(f"<|im_start|>{role}" for role in ("system", "user", "assistant")), *_LITERAL_MARKERS)
 _HEADING = r"###[ \t]*(?:Response|Instruction|Input|Output|Human|Assistant|User|System|回答|指令|输入|输出)[ \t]*[:：]"
+_A_HEADING = re2.compile(_HEADING)
 _LEADING = re2.compile(
-    rf"^(?:\s*(?:<\|im_start\|>(?:system|user|assistant)\b|<start_of_turn>(?:user|model)\b|{_MARKER}|{_HEADING}))+ ?\n*"
+    r"^(?:\s*(?:<\|im_start\|>(?:system|user|assistant)\b|<start_of_turn>(?:user|model)\b|"
+    rf"{'|'.join(map(re2.escape, _LITERAL_MARKERS))}|{_HEADING}))+ ?\n*"
 )
-_TRAILING = re2.compile(rf"(?:\s*(?:<\|im_start\|>(?:system|user|assistant)|{_MARKER}|{_HEADING}))+\s*$")
+_LEADING_SENTENCE = re2.compile(r"^\s*(?:<s>\s*)+")
 _FIRST = "<[#"
 _LAST = ">]:："
-_SENTENCE = re2.compile(r"(?:\s*</s>)+\s*$")
-_LEADING_SENTENCE = re2.compile(r"^\s*(?:<s>\s*)+")
+_ASCII_SPACE = " \t\n\f\r"
 
 
 def template_markers(text: str) -> str:
@@ -221,9 +229,31 @@ def template_markers(text: str) -> str:
         text = _LEADING.sub("", text)
         text = text if "</s>" in text else _LEADING_SENTENCE.sub("", text)
     if text.rstrip()[-1:] in _LAST or "<|" in text:
-        text = text if "<s>" in text else _SENTENCE.sub("", text)
-        text = _TRAILING.sub("", text)
+        text = text if "<s>" in text else _without_endings(text, _sentence_end)
+        text = _without_endings(text, _marker_end)
     return text
+
+
+def _without_endings(text: str, ending: Callable[[str], int]) -> str:
+    """A text without what `ending` finds at its end, over and over, and the white space around that.
+
+    ending: length of what is to go from the end of a text, 0 for nothing.
+    """
+    kept, trimmed = text, text.rstrip(_ASCII_SPACE)
+    while size := ending(trimmed):
+        kept = trimmed = trimmed[:-size].rstrip(_ASCII_SPACE)
+    return kept
+
+
+def _sentence_end(text: str) -> int:
+    return 4 if text.endswith("</s>") else 0
+
+
+def _marker_end(text: str) -> int:
+    if text.endswith(_TRAILING_MARKERS):
+        return next(len(marker) for marker in _TRAILING_MARKERS if text.endswith(marker))
+    start = text.rfind("###") if text[-1:] in (":", "：") else -1
+    return len(text) - start if start >= 0 and _A_HEADING.fullmatch(text[start:]) else 0
 
 
 BLANKS = " \t\u00a0\u3000"
@@ -240,9 +270,13 @@ def whitespace(text: str) -> str:
     return outside_code(trimmed, _inner_whitespace)
 
 
+_LINE_WITH_BLANK_END = tuple(f"{blank}\n" for blank in BLANKS)
+
+
 def _inner_whitespace(text: str) -> str:
-    *lines, last = text.split("\n")
-    text = "\n".join([*(line.rstrip(BLANKS) for line in lines), last])
+    if any(end in text for end in _LINE_WITH_BLANK_END):
+        *lines, last = text.split("\n")
+        text = "\n".join([*(line.rstrip(BLANKS) for line in lines), last])
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text
