@@ -90,6 +90,23 @@ def test_a_full_cache_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ids.tolist() == [i for sentence in SENTENCES for i in library_ids(sentence)]
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.text("abc ", max_size=160), max_size=6))
+def test_two_merges_of_one_token(texts: list[str]) -> None:
+    """Where two merges give one token, a queued merge may outlive its pair; the ids are the library's all the same."""
+    merges = ["b c", "a b", "a bc", "ab c", "c c", "abc c", "ab cc"]
+    alphabet = byte_alphabet()
+    tokens = dict.fromkeys([*alphabet, *(merge.replace(" ", "") for merge in merges)])
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    pairs = [(left, right) for left, right in map(str.split, merges)]
+    model = tokenizers.models.BPE(vocab=vocabulary, merges=pairs)
+    library = tokenizers.Tokenizer(model)
+    library.pre_tokenizer = pre_tokenizer()
+    ids, bounds = BytePairs({"vocab": vocabulary, "merges": merges}).encode(texts)
+    found = [ids[start:stop].tolist() for start, stop in itertools.pairwise(bounds.tolist())]
+    assert found == [library.encode(text).ids for text in texts]
+
+
 def test_a_very_long_piece() -> None:
     """A piece of 20,000 letters, as in encoded data, is merged as by the library."""
     text = "thequickbrownfoxjumps" * 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import ftfy.badness
@@ -14,7 +15,7 @@ from strategies import TEXT
 from didact.curate.clean import CleanReport, clean_text, clean_texts
 from didact.curate.clean_scan import suspects
 from didact.recipe.cleaning import CleanSettings, PiiSettings
-from didact.text.clean_rules import RULES
+from didact.text.clean_rules import LITERAL_MARKERS, RULES
 
 ALL = CleanSettings(
     pii=PiiSettings(**dict.fromkeys(PiiSettings.model_fields, "mask")),
@@ -139,6 +140,20 @@ _ODD = "".join(
         0xFFFD,
     )
 )
+
+
+_ENDINGS = re.compile(
+    rf"(?:[ \t\n\f\r]*(?:<\|im_start\|>(?:system|user|assistant)|{'|'.join(map(re.escape, LITERAL_MARKERS))}"
+    r"|###[ \t]*(?:Response|Input|输入)[ \t]*[:：]))+[ \t\n\f\r]*\Z"
+)
+_ENDS = st.sampled_from([*LITERAL_MARKERS, "<|im_start|>user", "###  Response :", "### 输入：", "### Why:", *" \n\va>"])
+
+
+@given(st.lists(_ENDS, max_size=6).map("".join))
+def test_markers_go_from_the_end_as_one_pattern_says(ending: str) -> None:
+    """What is taken from the end piece by piece is the longest run of markers and white space there."""
+    text = f"Ask. {ending}"
+    assert RULES["template_markers"](text) == _ENDINGS.sub("", text)
 
 
 @given(st.text(_ODD + "aZ .", max_size=8))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +52,13 @@ def test_items_are_taken_as_workers_get_free() -> None:
         next(results)
         assert taken <= 4
         results.close()  # type: ignore[attr-defined]
+
+
+def test_what_is_loaded_before_workers_are_forked_starts_no_python_thread() -> None:
+    """A thread of the process that workers are forked from would be missing in them, with the locks it held."""
+    code = "import threading, didact.build.preload; print(threading.active_count(), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", f"import sys; {code}"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
 
 
 def test_a_worker_that_dies_is_replaced_and_its_item_tried_again(tmp_path: Path) -> None:

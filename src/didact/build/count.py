@@ -49,11 +49,6 @@ def _sample(rows: Rows, train: I64, size: int, key: str) -> Iterator[str]:
         yield from chunk.segments(inside).texts.to_pylist()
 
 
-def load_kernels(_: int) -> None:
-    """Have this worker load the kernels that count, on a vocabulary that knows no merges."""
-    train_tokenizer(["-"], TokenizerSettings(vocab_size=300)).encode_many(["-" * 250_000])
-
-
 @dataclass(frozen=True, slots=True)
 class CountTask:
     """Rows of one chunk to count for one purpose."""

@@ -202,10 +202,10 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
     table = to_table(
         [record for read in reads for record in read.records], [place for read in reads for place in read.places]
     )
-    table, keys, cleaned, changes = _cleaned(table, task.clean, task.chunk.source)
+    table, keys, counts, changes = cleaned(table, task.clean, task.chunk.source)
     files = {
         "records": table,
-        "side": _side(table, keys, task),
+        "side": side_columns(table, keys, task.chunk.source, task.signals, task.minhash),
         "rejected": _rejected(task.chunk.source, reads),
         "findings": _warnings(task.chunk.source, reads, _masked(changes)),
         "cleaned": changes,
@@ -215,7 +215,7 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
         for part, content in files.items()
     }
     task.folder.send(sizes)
-    marker = _marker(task, reads, table, cleaned) | {"files": sizes, "made_from": task.made_from.as_json()}
+    marker = _marker(task, reads, table, counts) | {"files": sizes, "made_from": task.made_from.as_json()}
     write_marker(task.folder, task.key, marker)
     return marker
 
@@ -249,7 +249,7 @@ def _write(path: Path, table: pa.Table) -> int:
     return path.stat().st_size
 
 
-def _cleaned(
+def cleaned(
     table: pa.Table, settings: CleanSettings, source: str
 ) -> tuple[pa.Table, list[bytes], dict[str, int], pa.Table]:
     """The table with clean texts, the content key of each record, how many texts each rule changed, and the changes.
@@ -288,9 +288,11 @@ def _changes(rows: pa.Table, fields: pa.Array, changes: Sequence[Change], source
     return pa.table(columns, schema=CLEANED)
 
 
-def _side(table: pa.Table, keys: list[bytes], task: ChunkTask) -> pa.Table:
+def side_columns(
+    table: pa.Table, keys: list[bytes], source: str, signals: Sequence[str], minhash: MinHashSettings | None
+) -> pa.Table:
+    """What later decisions need of a chunk's records, one row for each. keys: their content keys."""
     segments = Segments.from_arrow(table["segments"].combine_chunks())
-    source = task.chunk.source
     columns: dict[str, pa.Array] = {
         "id": table["id"].combine_chunks(),
         "size": pa.array(np.diff(segments.text_offsets[segments.record_offsets]).astype(np.int64)),
@@ -301,8 +303,8 @@ def _side(table: pa.Table, keys: list[bytes], task: ChunkTask) -> pa.Table:
         "group_key": pa.array([_key(source, group) for group in table["group"].to_pylist()], pa.uint64()),
         "task_key": pa.array([_key("", name or source) for name in table["task"].to_pylist()], pa.uint64()),
     }
-    columns |= {name: pa.array(values) for name, values in measure(segments, task.signals).items()}
-    return pa.table(columns | _signature_columns(segments, task.minhash))
+    columns |= {name: pa.array(values) for name, values in measure(segments, signals).items()}
+    return pa.table(columns | _signature_columns(segments, minhash))
 
 
 def _prompt_keys(segments: Segments, headers: list[str | None]) -> U64:

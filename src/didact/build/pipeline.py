@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from didact.build.assemble import logical_digest, mix_rows, shard_tasks, usable, wanted_mixes
 from didact.build.compression import compression
-from didact.build.count import Counts, count_rows, load_kernels, make_tokenizer
+from didact.build.count import Counts, count_rows, make_tokenizer
 from didact.build.decide import (
     Fates,
     drop_duplicates,
@@ -52,6 +51,8 @@ from didact.sources.spool import Spool
 from didact.store.layout import BUILD, CHUNKS, Store
 from didact.store.manifest import Account
 from didact.store.version import Version
+
+_PRELOAD = ("didact.build.preload",)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _build(
             listener.note(f"{loaded.name}@{done.manifest.version}: already built from these inputs and settings")
             _refuse_rejected(done.manifest.accounting, max_rejected)
             return done
-        with LocalEngine(workers or fitting_workers(inputs.total_bytes)) as engine, without_cycle_collector():
+        with LocalEngine(workers or fitting_workers(inputs.total_bytes), _PRELOAD) as engine, without_cycle_collector():
             job = _Job(loaded, inputs, place, engine, listener)
             version = _run(job, base, max_rejected)
         # Written when the workers are gone: only then does the system tell how much memory they needed.
@@ -206,12 +207,7 @@ def _tokenizer(
     if settings is None:
         return None
     make = partial(make_tokenizer, rows, np.flatnonzero(train), job.recipe, settings, base)
-    with ThreadPoolExecutor(1) as beside:
-        learning = beside.submit(results.copied, keys.tokenizer, folder.path, make)
-        if job.engine.workers > 1:
-            # The workers have nothing else to do meanwhile, and loading the kernels takes each of them a second.
-            list(job.engine.map(load_kernels, range(job.engine.workers)))
-        learning.result()
+    results.copied(keys.tokenizer, folder.path, make)
     folder.send(path.name for path in sorted(folder.path.iterdir()))
     return Tokenizer.load(folder.path)
 

@@ -1,6 +1,8 @@
-"""The local engine: a pool of spawned processes, one thread each.
+"""The local engine: a pool of processes, one thread each.
 
-Processes are spawned, not forked: forking after Arrow or numba have started threads can deadlock.
+They are forked from a server process that has imported what they need and started no thread; where there is no such
+server (Windows) they are spawned. Forking this process itself can deadlock, after Arrow or numba have started threads;
+the threads that OpenBLAS and jemalloc start when they are loaded stop and start around a fork by themselves.
 """
 
 from __future__ import annotations
@@ -11,16 +13,18 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from types import TracebackType
 from typing import Generic, Self
 
 from didact.engine.base import Item, Result
 from didact.errors import StoreError
 
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _SMALL = 8_000_000
 """Bytes of input as stored up to which everything runs in this process unless workers are asked for."""
 _ATTEMPTS = 3
@@ -75,11 +79,20 @@ def _end_with_parent() -> None:
 
 
 class LocalEngine:
-    """Runs items in this process (one worker) or in a pool of spawned ones."""
+    """Runs items in this process (one worker) or in a pool of others."""
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, preload: Sequence[str] = ()) -> None:
+        """`preload` are modules whose import does most of what a worker does before its first item.
+
+        The first engine of a process decides, since there is one server for all; what it lacks, workers load by
+        themselves.
+        """
         self.workers = workers if workers is not None else available_cores()
         self._pool: ProcessPoolExecutor | None = None
+        self._context = multiprocessing.get_context(_METHOD)
+        if _METHOD == "forkserver" and self.workers > 1:
+            self._context.set_forkserver_preload(list(preload))
+            forkserver.ensure_running()
 
     def __enter__(self) -> Self:
         return self
@@ -99,10 +112,9 @@ class LocalEngine:
         return _Round(self, function, iter(items)).results()
 
     def start(self) -> ProcessPoolExecutor:
-        """The running pool; started on first use, since spawning costs a second."""
+        """The running pool; started on first use."""
         if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker)
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=_start_worker)
         return self._pool
 
     def restart(self) -> None:

@@ -318,7 +318,9 @@ def remember(
     cache: WordCache, slot: Index, key: np.uint64, data: NDArray[np.uint8], start: Index, end: Index,
     out: NDArray[np.int32], first: Index, count: Index,
 ) -> None:  # fmt: skip
-    """Enter the piece data[start:end] with the ids out[first : first + count] into an empty slot, while there is room."""
+    """Enter the piece data[start:end] with the ids out[first : first + count] into an empty slot, while there is
+    room.
+    """
     entries, spelt, ids = cache.used[0], cache.used[1], cache.used[2]
     size = end - start if key >= _HASHED else 0
     if 2 * entries >= cache.keys.size or spelt + size > cache.text.size or ids + count > cache.ids.size:

@@ -198,18 +198,19 @@ _NAMED = (
     "endoftext", "end_of_text", "begin_of_text", "im_start", "im_end", "im_sep", "eot_id", "eom_id", "start_header_id",
     "end_header_id", "end", "user", "assistant", "system", "endofprompt", "pad", "padding",
 )  # fmt: skip
-_LITERAL_MARKERS = (
+LITERAL_MARKERS = (
     *(f"<|{name}|>" for name in _NAMED),
     *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>"),
     *(f"<{name}>" for name in ("start_of_turn", "end_of_turn", "bos", "eos", "pad", "unk")),
     *(f"<｜{name}｜>" for name in ("end▁of▁sentence", "begin▁of▁sentence", "User", "Assistant")),
 )
-_TRAILING_MARKERS = (*(f"<|im_start|>{role}" for role in ("system", "user", "assistant")), *_LITERAL_MARKERS)
+"""Marks of chat templates in circulation; none of them ends with another."""
+_TRAILING_MARKERS = (*(f"<|im_start|>{role}" for role in ("system", "user", "assistant")), *LITERAL_MARKERS)
 _HEADING = r"###[ \t]*(?:Response|Instruction|Input|Output|Human|Assistant|User|System|回答|指令|输入|输出)[ \t]*[:：]"
 _A_HEADING = re2.compile(_HEADING)
 _LEADING = re2.compile(
     r"^(?:\s*(?:<\|im_start\|>(?:system|user|assistant)\b|<start_of_turn>(?:user|model)\b|"
-    rf"{'|'.join(map(re2.escape, _LITERAL_MARKERS))}|{_HEADING}))+ ?\n*"
+    rf"{'|'.join(map(re2.escape, LITERAL_MARKERS))}|{_HEADING}))+ ?\n*"
 )
 _LEADING_SENTENCE = re2.compile(r"^\s*(?:<s>\s*)+")
 _FIRST = "<[#"
