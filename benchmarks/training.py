@@ -21,6 +21,7 @@ from didact.model.batches import Batch, BatchPlan
 from didact.model.config import DecoderConfig, derive_config, to_hugging_face
 from didact.model.fit import accumulate
 from didact.model.optim import Optimizer
+from didact.model.products import prepare_for_training
 from didact.model.transformer import Decoder
 from didact.recipe.tokenizing import TokenizerSettings
 from didact.recipe.training import ModelSettings, PretrainSettings
@@ -103,6 +104,7 @@ def _steps_of(texts: list[list[int]]) -> list[list[Batch]]:
 
 def _didact(config: DecoderConfig, steps: list[list[Batch]]) -> Callable[[], int]:
     model = Decoder(config).initialise(0)
+    prepare_for_training(model)
     optimizer = Optimizer(model, PretrainSettings())
 
     def train() -> int:

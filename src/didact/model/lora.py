@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from didact.errors import CheckpointError
 from didact.model.config import Adapted
+from didact.model.products import Linear, linear
 from didact.model.transformer import Decoder
 from didact.recipe.training import LoraSettings
 
@@ -21,6 +22,8 @@ _PREFIX = "base_model.model."
 
 class AdaptedLinear(nn.Module):
     """x W' + scale * dropout(x) A' B', where only A (rank, in) and B (out, rank) are trained; it starts as x W'."""
+
+    training_products = False
 
     def __init__(self, plain: nn.Linear, settings: LoraSettings, generator: torch.Generator) -> None:
         super().__init__()
@@ -34,12 +37,13 @@ class AdaptedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out); dropout in training only."""
         y = F.linear(F.linear(F.dropout(x, self.dropout, self.training), self.lora_A), self.lora_B)
-        return F.linear(x, self.weight) + self.scale * y
+        return linear(x, self.weight, self.training_products) + self.scale * y
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """One matrix with the same effect; the base's own is left as it is."""
-        plain = nn.Linear(self.weight.shape[1], self.weight.shape[0], bias=False, device="meta")
+        with torch.device("meta"):
+            plain = Linear(self.weight.shape[1], self.weight.shape[0])
         plain.weight = nn.Parameter(self.weight + self.scale * (self.lora_B @ self.lora_A))
         return plain
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from didact.model.attention import DocumentAttention
 from didact.model.batches import Batch
 from didact.model.precision import autocast
+from didact.model.products import product
 from didact.model.transformer import Decoder
 
 LOGITS_AT_ONCE = 1 << 21
@@ -34,19 +35,17 @@ def _pass_over(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, w
     at_once = max(1, LOGITS_AT_ONCE // len(head))
     for start in range(0, len(targets), at_once):
         piece = slice(start, start + at_once)
-        logits = (hidden[piece] @ head.t()).float()  # (n, C) -> (n, vocabulary)
-        level = logits.logsumexp(-1, keepdim=True)
+        read, weight = hidden[piece], weights[piece, None].to(hidden.dtype)
+        scores = torch.log_softmax(product(read, head).float(), -1)  # (n, C) -> (n, vocabulary)
         chosen = targets[piece, None]
-        total += ((level - logits.gather(1, chosen))[:, 0] * weights[piece]).sum()
-        if to_hidden is not None or to_head is not None:
-            error = (
-                logits.sub_(level).exp_().scatter_add_(1, chosen, -torch.ones_like(level)).mul_(weights[piece, None])
-            )
-            error = error.to(hidden.dtype)
-            if to_hidden is not None:
-                torch.mm(error, head, out=to_hidden[piece])
-            if to_head is not None:
-                to_head.addmm_(error.t(), hidden[piece])
+        total -= (scores.gather(1, chosen)[:, 0] * weights[piece]).sum()
+        if to_hidden is None and to_head is None:
+            continue
+        error = scores.exp_().scatter_add_(1, chosen, scores.new_full(chosen.shape, -1.0)).to(hidden.dtype)
+        if to_hidden is not None:
+            to_hidden[piece] = product(error, head.t()) * weight
+        if to_head is not None:
+            to_head += product(error.t(), (read * weight).t())
     return _Passed(total, to_hidden, to_head)
 
 

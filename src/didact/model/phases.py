@@ -24,6 +24,7 @@ from didact.model.flops import peak_flops
 from didact.model.horizon import planned_steps
 from didact.model.objective import NEXT_TOKEN, Objective
 from didact.model.optim import Optimizer, default_learning_rate
+from didact.model.products import prepare_for_training
 from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.transformer import Decoder
 from didact.model.validation import Labels
@@ -82,6 +83,7 @@ def train_phase(
     `notes` go into every checkpoint's state.json.
     """
     model.recompute = settings.recompute
+    prepare_for_training(model)
     context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
     device = model.lm_head.weight.device.type
     plan = objective.plan(train, context, settings.batch_tokens, tokens_at_once(settings, device), policy, seed)
