@@ -7,10 +7,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from didact.build.starter import starter_rows, write_starter
 from didact.cli import cli
+from didact.recipe.load import load_recipe
 from didact.store.manifest import Manifest
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -71,6 +73,16 @@ def test_the_examples_on_versions_run(started: Path, capsys: pytest.CaptureFixtu
     assert [path.name for path in Path("store/data/starter").iterdir() if path.name != "refs"] == [
         Path("store/data/starter/refs/v1").read_text().strip()
     ]
+
+
+def test_the_mixes_of_the_page_are_mixes() -> None:
+    """Every recipe in mixing.md is one."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / "mixing.md").read_text(encoding="utf-8"), re.DOTALL)
+    for name, settings in ((name, mix) for block in blocks for name, mix in yaml.safe_load(block).items()):
+        parts = settings.get("phases", [settings])
+        sources = {source: {"path": "x"} for part in parts for source in part["sources"]}
+        assert load_recipe({"name": "page", "sources": sources, "mixes": {name: settings}})[0].mixes[name].blends
+    assert len(blocks) == 3
 
 
 def test_the_page_names_every_field_of_the_manifest() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +15,16 @@ from didact.build.count import Counts
 from didact.build.hold_out import HeldOut
 from didact.build.rows import Rows
 from didact.build.shard_files import SHARD_BYTES, Context, Gather, ShardTask, message_keys
-from didact.curate.mix import Supply, draw, interleave, plan_amounts
+from didact.curate.draw import Ordered, Supply, draw, in_training_order
+from didact.curate.mix import MixPlan
+from didact.curate.nearest import plan_mix
 from didact.curate.order import I64
 from didact.curate.split import SPLITS
 from didact.errors import ImpossibleMix
 from didact.recipe.load import Recipe
 from didact.recipe.mixes import Mix, Portion, Purpose
 from didact.remote.folder import Folder
-from didact.store.manifest import Amounts, MixEntry, MixSource
+from didact.store.manifest import Amounts, MixEntry, MixPhase, MixSource
 
 _SUITS: dict[Purpose, frozenset[str]] = {
     "pretrain": frozenset({"qa", "task", "chat", "preference", "text"}),
@@ -40,6 +43,14 @@ class MixedRows:
     rows: dict[str, I64]
     epochs: dict[str, NDArray[np.int32]]
     entry: MixEntry
+
+    def phase_names(self, split: str) -> list[str | None] | None:
+        """The phase of each row, None in splits that have none; no list where the mix has no phases."""
+        if not self.entry.phases:
+            return None
+        if split != "train":
+            return [None] * len(self.rows[split])
+        return [phase.name for phase in self.entry.phases for _ in range(phase.rows)]
 
 
 def wanted_mixes(recipe: Recipe, rows: Rows, train: NDArray[np.bool_]) -> dict[str, tuple[Purpose, Mix]]:
@@ -79,31 +90,28 @@ def mix_rows(
     Raises ImpossibleMix when the sources cannot supply it.
     """
     fits = usable(rows, purpose)
-    members = {source: rows.sources.index(source) for source in mix.sources}
+    members = {source: rows.sources.index(source) for source in mix.taking_part}
     train = {
         source: np.flatnonzero(fits & (held.split == 0) & (rows.source == code)) for source, code in members.items()
     }
     _refuse_unsuited(name, purpose, train, rows)
     supplies = {source: Supply(rows.ids[own], _sizes(mix, own, counts)) for source, own in train.items()}
-    amounts = plan_amounts(name, mix, supplies)
-    drawn = {source: draw(source, supplies[source], amounts[source], f"{seed}:{name}") for source in supplies}
-    names = list(drawn)
-    source_of, place = interleave([supplies[source].sizes[drawn[source].rows] for source in names])
-    ordered = np.empty(len(place), np.int64)
-    epochs = np.empty(len(place), np.int32)
-    for code, source in enumerate(names):
-        mine = source_of == code
-        ordered[mine] = train[source][drawn[source].rows[place[mine]]]
-        epochs[mine] = drawn[source].epochs[place[mine]]
-    by_split = {"train": ordered} | {
+    plan = plan_mix(name, mix, supplies)
+    drawn = [draw(source, supplies[source], plan.of(source), f"{seed}:{name}") for source in supplies]
+    order = in_training_order(drawn, [supply.sizes for supply in supplies.values()])
+    chosen = np.empty(len(order.rows), np.int64)
+    for code, own in enumerate(train.values()):
+        mine = order.sources == code
+        chosen[mine] = own[order.rows[mine]]
+    by_split = {"train": chosen} | {
         label: _held_out(held, code, fits, list(members.values()), rows)
         for code, label in ((1, "validation"), (2, "test"))
     }
-    all_epochs = {
-        label: epochs if label == "train" else np.zeros(len(chosen), np.int32) for label, chosen in by_split.items()
-    }
-    entry = _entry(purpose, mix, by_split, train, amounts, rows, counts)
-    return MixedRows(name, purpose, by_split, all_epochs, entry)
+    epochs = {label: np.zeros(len(rows_of), np.int32) for label, rows_of in by_split.items()}
+    epochs["train"] = order.epochs.astype(np.int32)
+    books = _Books(mix, {source: (own, _amounts(own, counts)) for source, own in train.items()}, counts)
+    rows_of = {label: len(there) for label, there in by_split.items()}
+    return MixedRows(name, purpose, by_split, epochs, books.entry(purpose, plan, order, chosen, rows_of))
 
 
 def _refuse_unsuited(name: str, purpose: Purpose, train: dict[str, I64], rows: Rows) -> None:
@@ -126,33 +134,49 @@ def _held_out(held: HeldOut, split: int, fits: NDArray[np.bool_], members: list[
     return np.flatnonzero(fits & (held.split == split) & np.isin(rows.source, members))
 
 
-def _entry(
-    purpose: Purpose,
-    mix: Mix,
-    by_split: dict[str, I64],
-    train: dict[str, I64],
-    amounts: dict[str, int],
-    rows: Rows,
-    counts: Counts | None,
-) -> MixEntry:
-    ordered = by_split["train"]
-    source = rows.source[ordered]
-    achieved = {name: _amounts(ordered[source == rows.sources.index(name)], counts) for name in train}
-    unit_of = {name: getattr(amount, mix.unit) or 0 for name, amount in achieved.items()}
-    total = sum(unit_of.values()) or 1
-    sources = {}
-    for name, own in train.items():
-        used = ordered[source == rows.sources.index(name)]
-        sources[name] = MixSource(
-            planned=amounts[name],
-            achieved=achieved[name],
-            share=unit_of[name] / total,
-            epochs=len(used) / len(own),
-            unique_share=len(np.unique(used)) / len(own),
-        )
-    return MixEntry(
-        purpose=purpose, unit=mix.unit, sources=sources, rows={label: len(chosen) for label, chosen in by_split.items()}
-    )
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What a mix has to choose from: the training rows of each source, and what they amount to in every unit."""
+
+    mix: Mix
+    sources: dict[str, tuple[I64, Amounts]]
+    counts: Counts | None
+
+    def entry(self, purpose: Purpose, plan: MixPlan, order: Ordered, chosen: I64, rows: dict[str, int]) -> MixEntry:
+        """Planned beside achieved: of the whole mix, and of each phase where there are several."""
+        names = self.mix.phase_names
+        phases = []
+        for place, name in enumerate(names):
+            own = order.phases == place
+            sources = self._achieved(plan.phases[place], order.sources[own], chosen[own])
+            phases.append(MixPhase(name=name, rows=int(own.sum()), sources=sources))
+        planned = {source: sum(plan.of(source)) for source in self.sources}
+        achieved = self._achieved(planned, order.sources, chosen)
+        return MixEntry(purpose=purpose, unit=self.mix.unit, sources=achieved, phases=phases, rows=rows)
+
+    def _achieved(self, planned: dict[str, int], source: I64, chosen: I64) -> dict[str, MixSource]:
+        used = {name: chosen[source == code] for code, name in enumerate(self.sources) if name in planned}
+        achieved = {name: _amounts(rows, self.counts) for name, rows in used.items()}
+        total = sum(self._in_unit(amounts) for amounts in achieved.values()) or 1
+        return {
+            name: MixSource(
+                planned=self._expected(planned[name], self.sources[name][1]),
+                achieved=achieved[name],
+                share=self._in_unit(achieved[name]) / total,
+                epochs=len(rows) / len(self.sources[name][0]),
+                unique_share=len(np.unique(rows)) / len(self.sources[name][0]),
+            )
+            for name, rows in used.items()
+        }
+
+    def _in_unit(self, amounts: Amounts) -> int:
+        return int(getattr(amounts, self.mix.unit) or 0)
+
+    def _expected(self, planned: int, whole: Amounts) -> Amounts:
+        """The amount planned in the mix's unit, and what the same part of the source comes to in the others."""
+        part = Fraction(planned, self._in_unit(whole))
+        units = {unit: None if of is None else round(part * of) for unit, of in whole.model_dump().items()}
+        return Amounts.model_validate(units)
 
 
 def _amounts(rows: I64, counts: Counts | None) -> Amounts:
@@ -183,7 +207,7 @@ def shard_tasks(folder: Folder, mixes: list[MixedRows], rows: Rows, context: Con
     optional = _optional_keys(rows)
     for mixed in mixes:
         for split in SPLITS:
-            chosen = mixed.rows[split]
+            chosen, phases = mixed.rows[split], mixed.phase_names(split)
             count = max(1, -(-int(sizes[chosen].sum()) // SHARD_BYTES)) if len(chosen) else 0
             for number, part in enumerate(np.array_split(np.arange(len(chosen)), count) if count else []):
                 name = f"data/{mixed.name}/{split}-{number:05d}-of-{count:05d}.parquet"
@@ -194,6 +218,7 @@ def shard_tasks(folder: Folder, mixes: list[MixedRows], rows: Rows, context: Con
                     optional,
                     gather(rows, chosen[part]),
                     mixed.epochs[split][part],
+                    None if phases is None else [phases[place] for place in part],
                     context,
                 )
 

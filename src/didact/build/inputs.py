@@ -27,9 +27,9 @@ ALGORITHMS = {
     "minhash": 1,
     "dedup": 1,
     "split": 1,
-    "mix": 1,
+    "mix": 2,
     "tokenizer": 1,
-    "layout": 3,
+    "layout": 4,
 }
 """Version of each algorithm; raised when a change of code changes what it yields, so that old results are not
 reused.

@@ -227,6 +227,6 @@ def _counted(
     wanted = {
         (purpose, source): np.flatnonzero(train & usable(rows, purpose) & takes_part(rows, [source]))
         for purpose, mix in mixes
-        for source in sorted(mix.sources)
+        for source in mix.taking_part
     }
     return count_rows(job.engine, rows, wanted, headers, job.folder / "tokenizer", results, keys.counts)

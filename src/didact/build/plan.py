@@ -122,7 +122,7 @@ def _counts(recipe: Recipe, keys: StageKeys, on_file: Sequence[MadeFrom]) -> Ite
     which are needed: told are those on file, or that there are some to make.
     """
     if recipe.mixes:
-        pairs = {(recipe.purpose(name), source) for name, mix in recipe.mixes.items() for source in mix.sources}
+        pairs = {(recipe.purpose(name), source) for name, mix in recipe.mixes.items() for source in mix.taking_part}
         yield from (_stage(keys.counts(*pair), on_file) for pair in sorted(pairs))
         return
     there = {one.key for one in on_file}

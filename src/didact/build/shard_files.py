@@ -99,6 +99,8 @@ class ShardTask:
     """Optional keys of a message that some row of the mix has; all shards of a mix have the same columns."""
     rows: Gather
     epochs: NDArray[np.int32]
+    phases: list[str | None] | None
+    """The phase of each row; None where the mix has no phases."""
     context: Context
 
     def write(self) -> FileEntry:
@@ -132,6 +134,8 @@ def _shard_rows(task: ShardTask, opened: tuple[pa.Table, ...], part: slice) -> p
     records = _named(table, task.rows.sources(part), task.context)
     columns = _labels(table, records, task)
     columns["epoch"] = pa.array(task.epochs[part], pa.int32())
+    if task.phases is not None:
+        columns["phase"] = pa.array(task.phases[part], pa.string())
     columns |= _PURPOSES[task.purpose](records, task)
     columns["record"] = pa.array([record.canonical().decode() for record in records], pa.string())
     return pa.table(columns)

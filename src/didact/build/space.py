@@ -13,7 +13,7 @@ from didact.curate.minhash import choose_bands
 from didact.engine.chunks import all_made
 from didact.errors import StoreError
 from didact.recipe.load import Recipe
-from didact.recipe.mixes import Mix, Repeat
+from didact.recipe.mixes import Mix
 from didact.recipe.selection import MinHashSettings
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.cutting import read_blocks
@@ -127,13 +127,7 @@ def _signature_bytes(settings: MinHashSettings | None) -> int:
 
 def _times(mixes: Mapping[str, Mix], source: str) -> float:
     """How often a source may be written to shards; a recipe without mixes writes each once."""
-    found = 0.0
-    for mix in mixes.values():
-        portion = mix.sources.get(source)
-        if portion is not None:
-            repeats = float(mix.on_exhaust.repeat) if isinstance(mix.on_exhaust, Repeat) else 1.0
-            found += portion.epochs if portion.epochs is not None else repeats
-    return found if mixes else 1.0
+    return sum(mix.most_epochs(source) for mix in mixes.values()) if mixes else 1.0
 
 
 def amount_of(files: Sequence[SourceFile], limit: int | None = None) -> Amount:

@@ -1,198 +1,161 @@
-"""Mix: how much each source gives, exactly, and in which order the rows are trained on."""
+"""Mix: how much each source gives in each phase, exactly, or why that cannot be."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
 
-import numpy as np
+from didact.curate.draw import Supply
+from didact.curate.shares import as_written, largest_remainder, temperature_shares, within_limits
+from didact.recipe.mixes import Blend, Mix
 
-from didact.curate.order import I64, U64, keyed_order
-from didact.errors import ImpossibleMix
-from didact.recipe.mixes import Mix, Repeat
+Change = tuple[tuple[str, ...], Any]
+"""Path of a key inside a blend and the value to write there; None: remove the key."""
+
+
+class Shortage(Exception):
+    """What a phase asks for cannot be given; `changes` to its settings bring it nearest to what was asked.
+
+    `plan_mix` makes of it an ImpossibleMix that tells the whole way.
+    """
+
+    def __init__(self, phase: int, reason: str, *changes: Change) -> None:
+        super().__init__(reason)
+        self.phase = phase
+        self.changes = changes
 
 
 @dataclass(frozen=True, slots=True)
-class Supply:
-    """What one source can give a mix: its rows' ids and their sizes in the mix's unit."""
+class MixPlan:
+    """The amount each source gives in each phase, in the mix's unit, and who ran out there."""
 
-    ids: U64
-    sizes: I64
+    phases: list[dict[str, int]]
+    exhausted: list[set[str]]
 
-    @property
-    def total(self) -> int:
-        """Size of one epoch in the mix's unit."""
-        return int(self.sizes.sum())
+    def of(self, source: str) -> list[int]:
+        """MixPlan of one source, phase by phase."""
+        return [amounts.get(source, 0) for amounts in self.phases]
+
+
+def amounts_of(mix: Mix, supplies: Mapping[str, Supply]) -> MixPlan:
+    """The amount each source gives in each phase. Raises Shortage when the sources cannot supply it."""
+    given = dict.fromkeys(supplies, 0)
+    planned = MixPlan([], [])
+    for place, blend in enumerate(mix.blends):
+        amounts, out = _Portioning(place, blend, mix.unit.replace("_", " "), supplies, given).amounts()
+        given = {source: amount + amounts.get(source, 0) for source, amount in given.items()}
+        planned.phases.append(amounts)
+        planned.exhausted.append(out)
+    return planned
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """What one source gives: its rows in training order, the epoch of each, and the amount planned in the mix's
-    unit.
-    """
+class _Portioning:
+    """One phase: its settings, what the sources have, and what they gave in the phases before."""
 
-    rows: I64
-    epochs: I64
-    planned: int
+    phase: int
+    blend: Blend
+    unit: str
+    supplies: Mapping[str, Supply]
+    given: Mapping[str, int]
 
-
-def largest_remainder(total: int, weights: Mapping[str, float]) -> dict[str, int]:
-    """Whole numbers in the ratio of the weights that add up to `total` (Hamilton's method); ties go to the first name.
-
-    >>> largest_remainder(10, {"a": 1, "b": 1, "c": 1})
-    {'a': 4, 'b': 3, 'c': 3}
-    """
-    weight = sum(weights.values())
-    exact = {name: total * value / weight for name, value in weights.items()}
-    parts = {name: int(value) for name, value in exact.items()}
-    missing = total - sum(parts.values())
-    for name in sorted(exact, key=lambda n: (parts[n] - exact[n], n))[:missing]:
-        parts[name] += 1
-    return parts
-
-
-def plan_amounts(name: str, mix: Mix, supplies: Mapping[str, Supply]) -> dict[str, int]:
-    """The amount each source gives, in the mix's unit.
-
-    Raises ImpossibleMix, with the nearest possible budget, when the sources cannot supply it.
-    """
-    for source, supply in supplies.items():
-        if supply.total == 0:
-            raise ImpossibleMix(
-                f"mixes.{name}: source '{source}' has no {mix.unit} for training; remove it or loosen its filters"
+    def amounts(self) -> tuple[dict[str, int], set[str]]:
+        """What each source gives, and which ran out."""
+        for source in sorted(self.blend.sources):
+            if self.supplies[source].total == 0:
+                raise self._short(f"source '{source}' has no {self.unit} for training", (("sources", source), None))
+        fixed, shares = self._fixed(), self._shares()
+        if shares:
+            parts, out = self._shared(self._pool(fixed, shares), shares, sum(fixed.values()))
+            return fixed | parts, out
+        total = sum(fixed.values())
+        if self.blend.budget not in (None, total):
+            raise self._short(
+                f"the sources' counts and epochs add up to {total} {self.unit}, the budget is {self.blend.budget}",
+                (("budget",), total),
             )
-    fixed = {
-        source: _fixed_amount(mix, source, supply)
-        for source, supply in supplies.items()
-        if mix.sources[source].share is None
-    }
-    shares = {source: share for source in supplies if (share := mix.sources[source].share) is not None}
-    _refuse_overdraw(name, mix, fixed, supplies)
-    if not shares:
-        return _within_budget(name, mix, fixed)
-    weight = sum(shares.values())
-    if mix.budget is None:
-        pool = int(min(supplies[source].total * weight / share for source, share in shares.items()))
-    else:
-        pool = mix.budget - sum(fixed.values())
-    if pool < len(shares):
-        raise ImpossibleMix(
-            f"mixes.{name}.budget: {mix.budget} {mix.unit} leaves {max(pool, 0)} to share after the fixed amounts; "
-            f"raise it"
-        )
-    return fixed | _share_amounts(name, mix, pool, shares, supplies)
+        return fixed, set()
 
+    def _short(self, reason: str, *changes: Change) -> Shortage:
+        return Shortage(self.phase, reason, *changes)
 
-def _fixed_amount(mix: Mix, source: str, supply: Supply) -> int:
-    portion = mix.sources[source]
-    return portion.count if portion.count is not None else round((portion.epochs or 1.0) * supply.total)
+    def _fixed(self) -> dict[str, int]:
+        """Counts and epochs, which are given in full. Raises Shortage when a count is more than there is."""
+        fixed = {}
+        for source, portion in sorted(self.blend.sources.items()):
+            if portion.epochs is not None:
+                fixed[source] = round(as_written(portion.epochs) * self.supplies[source].total)
+            elif portion.count is not None:
+                fixed[source] = portion.count
+                left = self._left(source, self.blend.repeats)
+                if portion.count > left:
+                    change: Change = (("sources", source, "count"), left) if left else (("sources", source), None)
+                    asked = f"source '{source}': {portion.count} {self.unit} asked for"
+                    raise self._short(f"{asked}, at most {left} can be given", change)
+        return fixed
 
+    def _shares(self) -> dict[str, Fraction]:
+        open_ = [name for name, portion in sorted(self.blend.sources.items()) if not (portion.epochs or portion.count)]
+        if self.blend.temperature is not None:
+            sizes = {name: self.supplies[name].total for name in open_}
+            return temperature_shares(sizes, self.blend.temperature, self.blend.cap)
+        return {name: as_written(self.blend.sources[name].share or 0) for name in open_}
 
-def _limit(mix: Mix, source: str, supply: Supply) -> int:
-    """The most a source may give: as many epochs as stated for it, as `repeat` allows, else one."""
-    repeats = mix.on_exhaust.repeat if isinstance(mix.on_exhaust, Repeat) else 1
-    return int(np.ceil(supply.total * max(repeats, mix.sources[source].epochs or 0)))
+    def _left(self, source: str, repeats: int) -> int:
+        """The most a source may still give: its own `max_epochs`, else `repeats` epochs, less what it gave before."""
+        most = self.blend.sources[source].max_epochs
+        limit = int(as_written(float(repeats if most is None else most)) * self.supplies[source].total)
+        return max(0, limit - self.given[source])
 
+    def _pool(self, fixed: Mapping[str, int], shares: Mapping[str, Fraction]) -> int:
+        """What the shares divide. Raises Shortage when that is nothing."""
+        if self.blend.budget is not None:
+            total = sum(fixed.values())
+            if self.blend.budget <= total:
+                told = f"a budget of {self.blend.budget} {self.unit} leaves nothing to share after the fixed {total}"
+                raise self._short(told, (("budget",), total + 1))
+            return self.blend.budget - total
+        left = {source: self._left(source, 1) for source in shares}
+        if self.blend.on_exhaust == "renormalise" and any(left.values()):
+            left = {source: amount for source, amount in left.items() if amount}
+        return self._most(left, {source: shares[source] for source in left})
 
-def _refuse_overdraw(name: str, mix: Mix, amounts: Mapping[str, int], supplies: Mapping[str, Supply]) -> None:
-    for source, amount in amounts.items():
-        limit = _limit(mix, source, supplies[source])
-        if amount > limit:
-            raise ImpossibleMix(
-                f"mixes.{name}.sources.{source}: {amount} {mix.unit} asked for, at most {limit} can be given; lower it "
-                f"or set on_exhaust: {{repeat: N}}"
-            )
+    def _most(self, left: Mapping[str, int], shares: Mapping[str, Fraction]) -> int:
+        """The largest amount that divides by the shares without anyone giving more than it has left.
 
+        Raises Shortage when somebody has nothing left.
+        """
+        for source in sorted(shares):
+            if not left[source]:
+                told = f"source '{source}' has nothing left to give: it was seen as often as allowed"
+                raise self._short(told, (("sources", source), None))
+        whole = sum(shares.values(), Fraction())
+        return int(min(left[source] * whole / share for source, share in shares.items()))
 
-def _within_budget(name: str, mix: Mix, fixed: dict[str, int]) -> dict[str, int]:
-    if mix.budget is not None and sum(fixed.values()) > mix.budget:
-        raise ImpossibleMix(
-            f"mixes.{name}.budget: the sources' counts and epochs add up to {sum(fixed.values())} {mix.unit}, the "
-            f"budget is {mix.budget}"
-        )
-    return fixed
+    def _shared(self, pool: int, shares: Mapping[str, Fraction], fixed: int) -> tuple[dict[str, int], set[str]]:
+        """The pool divided by the shares, by the rule for sources that run out."""
+        left = {source: self._left(source, self.blend.repeats) for source in shares}
+        if self.blend.on_exhaust == "renormalise":
+            most = sum(left.values())
+            if most < pool:
+                told = f"{pool} {self.unit} to share, all sources together can give {most}"
+                without = [(("sources", source), None) for source in shares]
+                raise self._short(told, *([(("budget",), fixed + most)] if most else without))
+            return within_limits(pool, shares, left)
+        parts = largest_remainder(pool, shares)
+        short = sorted((source for source in shares if parts[source] > left[source]), key=lambda s: left[s] / shares[s])
+        if short:
+            told = f"source '{short[0]}' should give {parts[short[0]]} {self.unit} and can give {left[short[0]]}"
+            raise self._short(told, self._nearest(short[0], left, shares, fixed))
+        return parts, set()
 
-
-def _share_amounts(
-    name: str, mix: Mix, pool: int, shares: dict[str, float], supplies: Mapping[str, Supply]
-) -> dict[str, int]:
-    limits = {source: _limit(mix, source, supplies[source]) for source in shares}
-    amounts = largest_remainder(pool, shares)
-    short = {source for source in shares if amounts[source] > limits[source]}
-    if not short:
-        return amounts
-    if mix.on_exhaust != "renormalise":
-        weight = sum(shares.values())
-        possible = int(min(limits[source] * weight / share for source, share in shares.items()))
-        worst = min(sorted(short), key=lambda source: limits[source] / shares[source])
-        raise ImpossibleMix(
-            f"mixes.{name}: source '{worst}' should give {amounts[worst]} {mix.unit} and can give {limits[worst]}; the "
-            f"nearest possible is "
-            f"{possible} {mix.unit} for all shares together; lower the budget, or set on_exhaust to {{repeat: N}} or "
-            f"renormalise"
-        )
-    return _renormalised(pool, shares, limits)
-
-
-def _renormalised(pool: int, shares: dict[str, float], limits: dict[str, int]) -> dict[str, int]:
-    """Sources that run out give all they have; the others share what is missing in their ratios."""
-    done: dict[str, int] = {}
-    left = dict(shares)
-    while left:
-        amounts = largest_remainder(pool - sum(done.values()), left)
-        short = {source: limits[source] for source in left if amounts[source] >= limits[source]}
-        if not short:
-            return done | amounts
-        done |= short
-        left = {source: share for source, share in left.items() if source not in short}
-    return done
-
-
-def draw(source: str, supply: Supply, amount: int, key: str) -> Drawn:
-    """Rows of a source whose sizes add up to the amount, to within half of the last row.
-
-    Epoch by epoch, each in its own keyed order and without replacement, so that a row is seen twice only when every
-    row was seen once.
-    """
-    rows, epochs = [], []
-    left, epoch = amount, 0
-    while left > 0:
-        order = keyed_order(supply.ids, key, source, str(epoch))
-        reached = np.cumsum(supply.sizes[order])
-        if int(reached[-1]) > left:
-            order, left = order[: _nearest(reached, left)], 0
-        else:
-            left -= int(reached[-1])
-        rows.append(order)
-        epochs.append(np.full(len(order), epoch, np.int64))
-        epoch += 1
-    if not rows:
-        return Drawn(np.zeros(0, np.int64), np.zeros(0, np.int64), amount)
-    return Drawn(np.concatenate(rows), np.concatenate(epochs), amount)
-
-
-def _nearest(reached: I64, amount: int) -> int:
-    """How many rows come nearest to the amount: one row more if that misses by less."""
-    below = int(np.searchsorted(reached, amount, side="right"))
-    short = amount - (int(reached[below - 1]) if below else 0)
-    return below + 1 if int(reached[below]) - amount < short else below
-
-
-def interleave(sizes: list[I64]) -> tuple[I64, I64]:
-    """One order for the rows of several sources in which every stretch holds them in the ratio of the whole.
-
-    sizes: for each source, the sizes of its rows in order. Returns (source, row within the source) of each place.
-    A row stands where its middle falls in its source's cumulated size;
-    so the ratio holds in the mix's unit, not in records.
-    """
-    middles, sources, rows = [], [], []
-    for source, own in enumerate(sizes):
-        reached = np.cumsum(own, dtype=np.float64)
-        total = reached[-1] if len(own) else 1.0
-        middles.append((reached - own / 2) / total)
-        sources.append(np.full(len(own), source, np.int64))
-        rows.append(np.arange(len(own), dtype=np.int64))
-    if not sizes:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    order = np.argsort(np.concatenate(middles), kind="stable")
-    return np.concatenate(sources)[order], np.concatenate(rows)[order]
+    def _nearest(self, worst: str, left: Mapping[str, int], shares: Mapping[str, Fraction], fixed: int) -> Change:
+        """The largest budget below the one asked for that the sources can supply; else the phase without the worst."""
+        if not left[worst]:
+            return ("sources", worst), None
+        possible = self._most(left, shares)
+        while all(part <= left[source] for source, part in largest_remainder(possible + 1, shares).items()):
+            possible += 1
+        return ("budget",), fixed + possible

@@ -141,9 +141,11 @@ class Recipe(Settings):
         found = [(f"filters[{i}].sources", name) for i, rule in enumerate(self.filters) for name in rule.sources or ()]
         found += [("dedup.sources", name) for name in self.dedup.sources or ()]
         found += [("split.sources", name) for name in self.split.sources or ()]
-        return found + [
-            (f"mixes.{mix}.sources", name) for mix, settings in self.mixes.items() for name in settings.sources
-        ]
+        for mix, settings in self.mixes.items():
+            for place, blend in enumerate(settings.blends):
+                where = f"mixes.{mix}.phases[{place}].sources" if settings.phases else f"mixes.{mix}.sources"
+                found += [(where, name) for name in blend.sources]
+        return found
 
     def purpose(self, mix: str) -> Purpose:
         """What a mix is for: as stated, else as its name says."""

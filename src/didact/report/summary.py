@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from didact.records.findings import CODES
-from didact.store.manifest import Account, Manifest, MixEntry
+from didact.store.manifest import Account, Manifest, MixSource
 
 _STAGES = {"read": "read", "filter": "filter", "dedup": "dedup", "mix": "unused"}
 
@@ -111,17 +111,29 @@ def _compression(manifest: Manifest) -> Table:
 
 
 def _mixes(manifest: Manifest) -> RenderableType:
-    return Group(*(_mix(name, mix) for name, mix in sorted(manifest.mixes.items())))
+    tables = []
+    for name, mix in sorted(manifest.mixes.items()):
+        tables.append(_mix(f"Mix {name}: training split", mix.unit, mix.sources))
+        tables += [
+            _mix(f"Mix {name}, phase {phase.name}: {phase.rows:,} rows", mix.unit, phase.sources)
+            for phase in mix.phases
+        ]
+    return Group(*tables)
 
 
-def _mix(name: str, mix: MixEntry) -> Table:
+def _mix(title: str, unit: str, sources: Mapping[str, MixSource]) -> Table:
+    """Achieved beside planned amounts of each source; in the mix's own unit a plan is met within a record."""
     rows = []
-    for source, entry in sorted(mix.sources.items()):
-        got = entry.achieved
-        tokens = ["–" if n is None else n for n in (got.tokens, got.trained_tokens)]
-        rows.append([source, entry.planned, got.records, *tokens, f"{entry.share:.2%}", f"{entry.epochs:.2f}"])
-    columns = ["source", "planned", "records", "tokens", "trained tokens", "share", "epochs"]
-    return table(f"Mix {name}: training split, shares in {mix.unit.replace('_', ' ')}", columns, rows)
+    for source, entry in sorted(sources.items()):
+        amounts = [_beside(entry, of) for of in ("records", "tokens", "trained_tokens")]
+        rows.append([source, *amounts, f"{entry.share:.2%}", f"{entry.epochs:.2f}", f"{entry.unique_share:.1%}"])
+    columns = ["source", "records", "tokens", "trained tokens", "share", "epochs", "unique"]
+    return table(f"{title}, shares in {unit.replace('_', ' ')} (achieved / planned)", columns, rows)
+
+
+def _beside(entry: MixSource, unit: str) -> str:
+    achieved, planned = getattr(entry.achieved, unit), getattr(entry.planned, unit)
+    return "–" if achieved is None else f"{achieved:,} / {planned:,}"
 
 
 def _leaks(manifest: Manifest) -> str:

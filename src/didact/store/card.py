@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from didact.store.licenses import UNKNOWN, hub_name, roll_up
-from didact.store.manifest import Account, Manifest, MixEntry
+from didact.store.manifest import Account, Manifest, MixEntry, MixSource
 
 _SPLITS = ("train", "validation", "test")
 _SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"),
@@ -115,16 +115,24 @@ def _mix_table(mix: MixEntry) -> list[str]:
     lines = [
         f"For {mix.purpose}; ratios in {mix.unit}. Rows: "
         + ", ".join(f"{split} {mix.rows.get(split, 0)}" for split in _SPLITS)
-        + ".",
-        "",
-        "| source | planned | records | tokens | trained tokens | share | epochs |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        + ". Amounts are achieved / planned.",
+        *_amounts_table(mix.sources),
     ]
-    for name, entry in sorted(mix.sources.items()):
-        got = entry.achieved
-        tokens = ["–" if amount is None else amount for amount in (got.tokens, got.trained_tokens)]
-        amounts = [entry.planned, got.records, *tokens, f"{entry.share:.4f}", f"{entry.epochs:.2f}"]
-        lines.append(_row([_plain(name), *amounts]))
+    for phase in mix.phases:
+        lines += ["", f"Phase {_plain(phase.name)}, {phase.rows} rows:", *_amounts_table(phase.sources)]
+    return lines
+
+
+def _amounts_table(sources: Mapping[str, MixSource]) -> list[str]:
+    columns = ("source", "records", "tokens", "trained tokens", "share", "epochs", "unique")
+    lines = ["", _row(columns), "|---|" + "---:|" * (len(columns) - 1)]
+    for name, entry in sorted(sources.items()):
+        amounts = [
+            f"{got} / {entry.planned.model_dump()[unit]}" if got is not None else "–"
+            for unit, got in entry.achieved.model_dump().items()
+        ]
+        shares = [f"{entry.share:.4f}", f"{entry.epochs:.2f}", f"{entry.unique_share:.4f}"]
+        lines.append(_row([_plain(name), *amounts, *shares]))
     return lines
 
 

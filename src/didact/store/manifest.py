@@ -66,7 +66,10 @@ class Amounts(Part):
 class MixSource(Part):
     """One source's part in a mix's training split."""
 
-    planned: int = Field(ge=0, description="Amount planned, in the mix's unit.", examples=[93])
+    planned: Amounts = Field(
+        description="Amount planned in the mix's unit, and what that part of the source comes to in the others.",
+        examples=[{"records": 93, "tokens": 4830, "trained_tokens": 2251}],
+    )
     achieved: Amounts = Field(
         description="Amount in the shards.", examples=[{"records": 93, "tokens": 4821, "trained_tokens": 2240}]
     )
@@ -74,6 +77,27 @@ class MixSource(Part):
     epochs: float = Field(ge=0, description="Rows used divided by rows there are.", examples=[1.0])
     unique_share: float = Field(
         ge=0, le=1, description="Share of the source's training rows that are seen at least once.", examples=[1.0]
+    )
+
+
+_SOURCES = {
+    "alpaca": {
+        "planned": {"records": 93},
+        "achieved": {"records": 93},
+        "share": 1.0,
+        "epochs": 1.0,
+        "unique_share": 1.0,
+    }
+}
+
+
+class MixPhase(Part):
+    """One phase of a mix: the rows after those of the phases before it."""
+
+    name: str = Field(description="Its name, as in the column `phase`.", examples=["anneal"])
+    rows: int = Field(ge=0, description="Rows in it.", examples=[40])
+    sources: dict[str, MixSource] = Field(
+        description="Its sources; epochs and unique share are those of this phase.", examples=[_SOURCES]
     )
 
 
@@ -86,11 +110,11 @@ class MixEntry(Part):
     unit: Literal["records", "tokens", "trained_tokens"] = Field(
         description="What its ratios are counted in.", examples=["records"]
     )
-    sources: dict[str, MixSource] = Field(
-        description="Its sources.",
-        examples=[
-            {"alpaca": {"planned": 93, "achieved": {"records": 93}, "share": 1.0, "epochs": 1.0, "unique_share": 1.0}}
-        ],
+    sources: dict[str, MixSource] = Field(description="Its sources, over all phases.", examples=[_SOURCES])
+    phases: list[MixPhase] = Field(
+        default_factory=list,
+        description="Its phases in training order; empty where the recipe has none.",
+        examples=[[{"name": "anneal", "rows": 93, "sources": _SOURCES}]],
     )
     rows: dict[str, int] = Field(description="Rows of each split.", examples=[{"train": 93, "validation": 2}])
 
