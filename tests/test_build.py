@@ -215,7 +215,7 @@ def test_what_does_not_shape_the_data_makes_no_new_version(version: Version, hom
             """Remember."""
             told.append(name)
 
-        def advance(self, done: int, total: int | None, unit: str, about: str = "") -> None:
+        def advance(self, done: int, total: int | None, unit: str, about: str = "", **more: float | None) -> None:
             """Forget."""
 
         def note(self, text: str) -> None:

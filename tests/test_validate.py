@@ -202,14 +202,15 @@ class _Heard:
     """A listener that keeps what it hears."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[int, int | None, str]] = []
+        self.said: list[tuple[int, float | None, float | None]] = []
 
     def stage(self, name: str) -> None:
         """Nothing to keep."""
 
-    def advance(self, done: int, total: int | None, unit: str, about: str = "") -> None:
+    def advance(self, done: int, total: int | None, unit: str, about: str = "", **more: float | None) -> None:
         """Keep it."""
-        self.said.append((done, total, unit))
+        assert total is None and unit == "rows"
+        self.said.append((done, more["bytes"], more["share"]))
 
     def note(self, text: str) -> None:
         """Nothing to keep."""
@@ -224,9 +225,9 @@ def test_progress_tells_rows_and_bytes(tmp_path: Path, monkeypatch: pytest.Monke
     heard = _Heard()
     validate(tmp_path, tell=heard)
     done = [rows for rows, _, _ in heard.said]
-    size = sum(file.stat().st_size for file in tmp_path.iterdir()) / 1e6
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
     assert done == sorted(done) and done[-1] == 80_000
-    assert heard.said[-1][2] == f"rows, {size:,.0f} of {size:,.0f} MB"
+    assert heard.said[-1][1:] == (size, 1.0)
 
 
 ROW = st.sampled_from(

@@ -73,6 +73,10 @@ CLEANED = pa.schema(
 """Columns of changed texts: the place of the row, the text's field, the rules, an excerpt before and after."""
 
 
+ON_FILE = "on file"
+"""In what `curate_chunk` gives of a chunk that was not run: the marker itself does not say so."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
     """One chunk and everything its result depends on."""
@@ -102,6 +106,9 @@ class Curated:
     headers: dict[str, Header] = field(default_factory=dict)
     unreadable: list[dict[str, Any]] = field(default_factory=list)
     """Rows that could not even be cut out of their file."""
+    ran_rows: int = 0
+    """Rows of the chunks that were not on file, and the bytes of those rows as text."""
+    ran_bytes: int = 0
     accounts: list[Account] = field(default_factory=list)
     findings: dict[str, dict[str, int]] = field(default_factory=dict)
     cleaned: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -118,11 +125,18 @@ def curate_sources(inputs: Inputs, recipe: Recipe, engine: Engine, folder: Folde
         folder.path.mkdir(parents=True, exist_ok=True)
     curated = Curated()
     lost: list[tuple[str, Finding]] = []
-    total, done = inputs.total_bytes, 0
+    total, done, text = inputs.total_bytes, 0, 0
+    taken: dict[tuple[str, str], int] = {}
     for task, marker in engine.map(curate_chunk, chunk_tasks(inputs, recipe, folder, lost)):
         curated.chunks.append(ChunkResult(task.chunk.source, task.chunk.ordinal, task.key, folder, marker))
-        done += int(marker["rows"])
-        tell.advance(done, None, f"rows of {total / 1e6:,.1f} MB of input")
+        rows, size = int(marker["rows"]), task.chunk.bytes
+        if not marker.get(ON_FILE):
+            curated.ran_rows, curated.ran_bytes = curated.ran_rows + rows, curated.ran_bytes + size
+        for block in task.chunk.blocks:
+            place = task.chunk.source, block.path
+            taken[place] = max(taken.get(place, 0), block.stored)
+        done, text = done + rows, text + size
+        tell.advance(done, None, "rows", bytes=text, share=sum(taken.values()) / max(total, 1) or None)
     for chunk in curated.chunks:
         curated.headers |= {one: Header.model_validate(content) for one, content in chunk.marker["headers"].items()}
     _account(curated, sorted(recipe.sources), lost)
@@ -194,7 +208,7 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
     """The marker of a chunk's result, which is made unless it is on file already."""
     marker = read_marker(task.folder, task.key)
     if marker is not None:
-        return marker
+        return marker | {ON_FILE: True}
     for plugin in task.plugins:
         # In a worker the user's signals are not known yet; their file registers them.
         load(plugin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -29,7 +29,7 @@ from didact.build.depends import StageKeys, stage_keys
 from didact.build.hold_out import HeldOut, hold_out
 from didact.build.inputs import Inputs, resolve_inputs
 from didact.build.losses import account_unused, loss_tasks
-from didact.build.measures import Measures
+from didact.build.measures import MeasuredEngine, Measures
 from didact.build.per_record import curate_sources
 from didact.build.publish import Made, publish
 from didact.build.rows import Rows, in_order
@@ -64,17 +64,18 @@ class _Job:
     store: Store
     engine: Engine
     tell: Listener
-    measures: Measures = field(default_factory=Measures)
+    measures: Measures
 
     @property
     def folder(self) -> Folder:
         """The build's work folder."""
         return self.store.build(self.inputs.plan)
 
-    def stage(self, name: str) -> None:
-        """Say that a stage begins, and measure it."""
+    def stage(self, name: str, rows: int = 0) -> None:
+        """Say that a stage begins, and measure it. rows: those it works on, where they are known."""
         self.tell.stage(name)
         self.measures.stage(name)
+        self.measures.rows = rows
 
 
 def build(
@@ -122,10 +123,11 @@ def _build(
             _refuse_rejected(done.manifest.accounting, max_rejected)
             return done
         with LocalEngine(workers or fitting_workers(inputs.total_bytes), _PRELOAD) as engine, without_cycle_collector():
-            job = _Job(loaded, inputs, place, engine, listener)
+            measures = Measures()
+            job = _Job(loaded, inputs, place, MeasuredEngine(engine, measures), listener, measures)
             version = _run(job, base, max_rejected)
-        # Written when the workers are gone: only then does the system tell how much memory they needed.
-        job.folder.write_json(BUILD, {"version": version.manifest.version, **job.measures.report()})
+        cost = {"version": version.manifest.version, "workers": engine.workers, **measures.report()}
+        job.folder.write_json(BUILD, cost)
     return version
 
 
@@ -151,6 +153,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
 
     job.stage("read, clean, measure")
     curated = curate_sources(job.inputs, recipe, job.engine, job.store.chunks, job.tell)
+    job.measures.rows, job.measures.bytes = curated.ran_rows, curated.ran_bytes
     _refuse_rejected(curated.accounts, max_rejected)
     rows = Rows(in_order(curated.chunks), tuple(sorted(recipe.sources)))
     keys = stage_keys(recipe, base, [chunk.key for chunk in rows.chunks])
@@ -158,18 +161,18 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     job.folder.write_json(CHUNKS, sorted([chunk.key for chunk in rows.chunks] + [made.key for made in keys.all()]))
     fates = Fates(rows, np.ones(len(rows), np.bool_), accounts=list(curated.accounts))
 
-    job.stage("filter")
+    job.stage("filter", len(rows))
     filter_rows(fates, recipe.filters)
 
-    job.stage("deduplicate")
+    job.stage("deduplicate", int(fates.alive.sum()))
     found = results.table(keys.duplicates, lambda: Result(duplicates_table(find_duplicates(fates, recipe.dedup)), {}))
     drop_duplicates(fates, duplicates_from(found.table))
     refuse_nothing(fates)
 
-    job.stage("split")
+    job.stage("split", int(fates.alive.sum()))
     held = HeldOut.of(results.table(keys.split, lambda: hold_out(rows, fates.alive, recipe).as_result()))
 
-    job.stage("tokenizer and counts")
+    job.stage("tokenizer and counts", int((held.split == 0).sum()))
     wanted = wanted_mixes(recipe, rows, held.split == 0)
     train = held.split == 0
     tokenizer = _tokenizer(job, base, rows, train, results, keys)
@@ -177,7 +180,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     made_of = job.folder / "tokenizer"
     fit = compression(job.engine, rows, np.flatnonzero(train), made_of, recipe.seed) if tokenizer else []
 
-    job.stage("mix")
+    job.stage("mix", int((held.split == 0).sum()))
     mixes = [
         mix_rows(name, purpose, mix, rows, held, counts.get(purpose), recipe.seed)
         for name, (purpose, mix) in wanted.items()
@@ -195,6 +198,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
         shard_tasks(folder, mixes, rows, context), loss_tasks(folder, fates, curated, context)
     )
     files = [entry for _, entry in job.engine.map(write_file, tasks)]
+    job.measures.rows, job.measures.bytes = sum(file.rows for file in files), sum(file.bytes for file in files)
     made = Made(fates, held, mixes, files, curated, tokenizer, made_of, fit)
     return publish(job.store, folder, recipe, job.inputs, version, digest, made)
 

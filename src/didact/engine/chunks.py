@@ -35,6 +35,11 @@ class Chunk:
     ordinal: int
     blocks: tuple[Block, ...]
 
+    @property
+    def bytes(self) -> int:
+        """Size of its rows as text."""
+        return sum(map(_size, self.blocks))
+
     def digest(self, files: Mapping[str, str]) -> str:
         """Hash of everything in the chunk that its result depends on.
         files: SHA-256 of each of the source's files, by relative path.

@@ -25,23 +25,28 @@ def cut_parquet(cursor: Cursor, block_bytes: int) -> Cut:
     except (pa.ArrowException, OSError) as error:
         yield cursor.lost_row("IO004", f"not a whole Parquet file: {_one_line(error)}")
         return
+    size, rows, done = cursor.file.path.stat().st_size, max(1, sum(group.num_rows for group in groups)), 0
     for piece, group in enumerate(groups):
         parts = max(1, -(-group.total_byte_size // max(1, block_bytes)))
-        yield from _stretches(cursor, piece, group.num_rows, -(-group.num_rows // parts))
+        done += group.num_rows
+        yield from _stretches(cursor, piece, group.num_rows, -(-group.num_rows // parts), size * done // rows)
 
 
 def cut_arrow(cursor: Cursor, block_bytes: int) -> Cut:
     """One block for each record batch of an Arrow file or stream, or several when the batch is larger than a block."""
     try:
         with pa.memory_map(str(cursor.file.path)) as mapped:
+            size, done = mapped.size(), 0
             for piece, batch in enumerate(_batches(mapped)):
                 parts = max(1, -(-batch.nbytes // max(1, block_bytes)))
-                yield from _stretches(cursor, piece, batch.num_rows, -(-batch.num_rows // parts))
+                done = min(size, done + batch.nbytes)
+                yield from _stretches(cursor, piece, batch.num_rows, -(-batch.num_rows // parts), done)
     except (pa.ArrowException, OSError) as error:
         yield cursor.lost_row("IO004", f"not a whole Arrow file: {_one_line(error)}")
 
 
-def _stretches(cursor: Cursor, piece: int, rows: int, size: int) -> Iterator[Block]:
+def _stretches(cursor: Cursor, piece: int, rows: int, size: int, stored: int) -> Iterator[Block]:
+    """Blocks of at most `size` rows. stored: about how far into the file the piece reaches, in bytes."""
     file = cursor.file
     for start in range(0, rows, max(1, size)):
         places = np.arange(start, min(rows, start + size), dtype=np.int64)
@@ -56,6 +61,7 @@ def _stretches(cursor: Cursor, piece: int, rows: int, size: int) -> Iterator[Blo
             lines=lines,
             file=str(file.path),
             piece=piece,
+            stored=stored,
         )
         cursor.index += len(places)
 

@@ -104,7 +104,8 @@ def _checked(
         for task, verdict in engine.map(judge, _tasks(planned, source, tally, max_findings, rendering)):
             tally.add(task, verdict)
             repeats.add(verdict.seen)
-            listener.advance(tally.rows, None, f"rows, {tally.stored / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+            share = tally.stored / total if total else None
+            listener.advance(tally.rows, None, "rows", bytes=tally.stored, share=share or None)
         tally.add_mixed()
         tally.add_repeats(repeats)
     return Report(tally.verdicts, tally.located(), _root([one.file for one in planned]))
