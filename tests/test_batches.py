@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,47 @@ def test_a_plan_depends_on_its_key_alone(tmp_path: Path) -> None:
     assert first.digest == again.digest != other.digest
     assert len(first.rows) == len(other.rows)
     assert np.array_equal(np.load(tmp_path / "a.npy", allow_pickle=False), first.entries)
+
+
+@dataclass
+class Curriculum(ToyShards):
+    """Shards in phases."""
+
+    phase_names: list[str]
+    phase_bounds: NDArray[np.int64]
+
+
+def in_phases(lengths: list[int], bounds: list[int]) -> Curriculum:
+    """Random documents; phases begin at these documents."""
+    shards = shards_of(lengths)
+    names = [f"phase {number}" for number in range(len(bounds) - 1)]
+    return Curriculum(shards.ids, shards.weights, shards.bounds, names, np.array(bounds, np.int64))
+
+
+@given(LENGTHS, st.lists(st.integers(0, 40), max_size=3), st.integers(0, 2))
+def test_phases_are_trained_one_after_the_other(lengths: list[int], cuts: list[int], epoch: int) -> None:
+    """No row holds documents of two phases, and each epoch trains on all rows of a phase before those of the next;
+    inside a phase packing is what it would be for the phase alone.
+    """
+    bounds = [0, *sorted(min(cut, len(lengths)) for cut in cuts), len(lengths)]
+    shards = in_phases(lengths, bounds)
+    plan = BatchPlan(shards, 16, 64, 32, "split", seed=3)
+    entries = plan.epoch(epoch).entries
+    phase = np.searchsorted(bounds[1:-1], entries["document"], side="right")
+    assert (np.diff(phase) >= 0).all()
+    assert all(len(set(phase[entries["row"] == row].tolist())) == 1 for row in range(plan.rows))
+    assert sorted(zip(entries["document"], entries["start"], strict=True)) == sorted(
+        zip(plan.pieces.document, plan.pieces.start, strict=True)
+    )
+    rows = 0
+    for name, first, last in zip(shards.phase_names, bounds[:-1], bounds[1:], strict=True):
+        if not any(length > 1 for length in lengths[first:last]):
+            assert name not in plan.report()["phases"]
+            continue
+        alone = BatchPlan(shards_of(lengths[first:last]), 16, 64, 32, "split", seed=3).rows
+        assert plan.report()["phases"][name] == {"rows": alone, "first_step": rows // plan.rows_per_step}
+        rows += alone
+    assert rows == plan.rows
 
 
 def test_short_documents_fill_their_rows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numpy.typing import NDArray
 from small_tokenizer import SENTENCES, small_tokenizer
 
 from didact.durable import write_json
 from didact.errors import CorruptVersion, StoreError, UnknownName
+from didact.model.batches import BatchPlan
+from didact.model.pairs import PairPlan
 from didact.render import token_shards
 from didact.render.npy import NpyWriter, open_npy
 from didact.render.renderer import render_dialogue, render_text
@@ -45,6 +49,17 @@ def write_split(version: Path, mix: str, split: str, column: pa.Array, shards: i
             table.slice(start, stop - start), version / "data" / mix / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
         )
     write_json(version / "manifest.json", {"made": "for a test"})
+
+
+@dataclass
+class Pairs:
+    """Documents two by two; the first four in one phase."""
+
+    ids: NDArray[Any]
+    weights: NDArray[Any]
+    bounds: NDArray[np.int64]
+    phase_names = ("first", "second")
+    phase_bounds = np.array([0, 4, 10])
 
 
 @pytest.fixture
@@ -88,6 +103,25 @@ def test_a_finetune_split_is_its_rendered_dialogues(version: Path, tmp_path: Pat
     assert shards.weights.dtype == np.uint8
     assert shards.weights.tolist() == [w for one in expected for w in one.weights.tolist()]
     assert len(TokenShards.open(tmp_path / "tokens", "finetune", "validation")) == 0
+
+
+def test_phases_reach_the_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The phases of a mix are bounds in its shards, and the trainer follows them."""
+    monkeypatch.setattr(token_shards, "_BATCH_ROWS", 3)
+    version, texts = tmp_path / "version", pa.array([f"{n} {SENTENCES[n % 4]}" for n in range(10)])
+    write_split(version, "pretrain", "train", texts, phase=pa.array(["zeal"] * 4 + ["anneal"] * 6))
+    write_split(version, "pretrain", "validation", texts, phase=pa.array([None] * 10, pa.string()))
+    tokenize_version(version, small_tokenizer(), tmp_path / "tokens")
+    shards = TokenShards.open(tmp_path / "tokens", "pretrain", "train")
+    assert shards.phase_names == ["zeal", "anneal"] and shards.phase_bounds.tolist() == [0, 4, 10]
+    assert TokenShards.open(tmp_path / "tokens", "pretrain", "validation").phase_names == []
+    plan = BatchPlan(shards, 64, 64, 64, "split", seed=1)
+    trained = [int(document) for step in range(plan.steps_per_epoch) for document in plan.step(step)[0].documents]
+    assert set(trained) == set(range(10))
+    assert [document >= 4 for document in trained] == sorted(document >= 4 for document in trained)
+    pairs = PairPlan(Pairs(shards.ids, shards.weights, shards.bounds), 64, 64, 64, "drop", seed=1)
+    rows = pairs.epoch(0).entries["document"]
+    assert [pair >= 2 for pair in rows] == sorted(pair >= 2 for pair in rows) and len(rows) == 5
 
 
 def test_weights_between_0_and_1_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

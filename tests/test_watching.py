@@ -129,6 +129,11 @@ def test_what_became_of_the_data_is_told_before_the_first_step(tmp_path: Path) -
     assert checkpoint.read_state(result.last)["data"] == result.data
     lost = {"dropped_over_long": 5, "whole": 115, "tokens": 900}
     assert data_line(line | lost).startswith("120 records: 115 whole, 5 left out (longer than the context); 900 tokens")
+    phases = {"broad": {"rows": 1, "first_step": 0}, "anneal": {"rows": 1, "first_step": line["steps_per_epoch"]}}
+    late = (
+        f"anneal from step {line['steps_per_epoch'] + 1}; the run ends after {line['steps_per_epoch']} steps, before "
+    )
+    assert data_line(line | {"phases": phases}).endswith(f"; phases: broad from step 1, {late}anneal")
 
 
 @given(st.lists(st.floats(0, 20), min_size=1, max_size=200))

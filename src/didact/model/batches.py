@@ -67,6 +67,19 @@ class WithEpochs(Protocol):
         """(documents,), how often each document was there before."""
 
 
+@runtime_checkable
+class WithPhases(Protocol):
+    """Shards of a curriculum."""
+
+    @property
+    def phase_names(self) -> list[str]:
+        """The phases in training order; none where the mix has none."""
+
+    @property
+    def phase_bounds(self) -> NDArray[np.int64]:
+        """(phases + 1,), at which document each begins, and the end."""
+
+
 @dataclass(frozen=True)
 class CutReport:
     """What cutting did to the documents: each is whole, split, truncated or not used, for one of three reasons.
@@ -248,27 +261,41 @@ class PackingPlan:
             np.save(handle, self.entries, allow_pickle=False)
 
 
-def pack_epoch(pieces: Pieces, context: int, seed: int, epoch: int) -> PackingPlan:
+def pack_epoch(
+    pieces: Pieces, context: int, seed: int, epoch: int, phases: NDArray[np.int64] | None = None
+) -> PackingPlan:
     """Put every piece into exactly one row of at most `context` tokens, by best fit over the whole epoch.
 
     Pieces of one length are taken in an order keyed by (seed, epoch), and so are the finished rows. The number of rows
     is the same in every epoch, since it depends on the lengths alone.
+    phases: the phase of each piece, (pieces,); a row holds pieces of one phase, and rows stand in the order of phases.
     """
-    from didact.model.packing import best_fit
-
     keyed = _key_order(seed, epoch, 0, len(pieces.length))
-    order = keyed[np.argsort(-pieces.length[keyed], kind="stable")]
-    row = best_fit(pieces.length[order], context)
-    count = int(row.max()) + 1
-    place = np.empty(count, np.int64)
-    place[_key_order(seed, epoch, 1, count)] = np.arange(count)
-    row = place[row]
+    phase = np.zeros(len(keyed), np.int64) if phases is None else phases
+    order = keyed[np.lexsort((-pieces.length[keyed], phase[keyed]))]
+    row = np.empty(len(order), np.int64)
+    count = 0
+    for number in np.unique(phase):
+        own = slice(*np.searchsorted(phase[order], [number, number + 1]))
+        row[own] = count + _rows_of(pieces.length[order[own]], context, seed, epoch)
+        count = int(row[own].max()) + 1
     by_row = np.argsort(row, kind="stable")
     entries = np.empty(len(order), ENTRY)
     entries["row"] = row[by_row]
     for name in _FIELDS:
         entries[name] = getattr(pieces, name)[order[by_row]]
     return PackingPlan(entries, np.searchsorted(entries["row"], np.arange(count + 1)))
+
+
+def _rows_of(lengths: NDArray[np.int64], context: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Row of each piece, longest first, by best fit; rows in keyed order."""
+    from didact.model.packing import best_fit
+
+    row = best_fit(lengths, context)
+    count = int(row.max()) + 1
+    place = np.empty(count, np.int64)
+    place[_key_order(seed, epoch, 1, count)] = np.arange(count)
+    return place[row]
 
 
 @dataclass(frozen=True)
@@ -342,7 +369,13 @@ class BatchPlan:
     @lru_cache(maxsize=2)  # noqa: B019 - a plan lives as long as its run, and holds two epochs at most
     def epoch(self, epoch: int) -> PackingPlan:
         """The packing of one epoch."""
-        return pack_epoch(self.pieces, self.context, self.seed, epoch)
+        return pack_epoch(self.pieces, self.context, self.seed, epoch, self._phase_of(self.pieces.document))
+
+    def _phase_of(self, documents: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The phase of some documents, numbered as in the pieces; None where the mix has no phases."""
+        if not isinstance(self.shards, WithPhases) or not self.shards.phase_names:
+            return None
+        return np.searchsorted(self.shards.phase_bounds[1:-1], documents, side="right")
 
     def plan_of(self, step: int) -> PackingPlan:
         """The packing of the epoch that a step belongs to."""
@@ -379,13 +412,28 @@ class BatchPlan:
         """Counts of the cutting, and how full the rows are (the rest of a row is left out, not padded)."""
         counts = asdict(self.pieces.report)
         room = self.rows * self.context
-        return counts | {
-            "pieces": len(self.pieces.length),
-            "rows": self.rows,
-            "filled_share": self.pieces.report.tokens / room,
-            "steps_per_epoch": self.steps_per_epoch,
-            "shares": shares(self.pieces.report, room),
-        }
+        return (
+            counts
+            | {
+                "pieces": len(self.pieces.length),
+                "rows": self.rows,
+                "filled_share": self.pieces.report.tokens / room,
+                "steps_per_epoch": self.steps_per_epoch,
+                "shares": shares(self.pieces.report, room),
+            }
+            | self._phase_report()
+        )
+
+    def _phase_report(self) -> dict[str, Any]:
+        """Rows of each phase that has any, and the first step of an epoch that trains on it."""
+        plan = self.epoch(0)
+        phase = self._phase_of(plan.entries["document"][plan.rows[:-1]])
+        if phase is None or not isinstance(self.shards, WithPhases):
+            return {}
+        numbers, first, counts = np.unique(phase, return_index=True, return_counts=True)
+        told = zip(numbers.tolist(), first.tolist(), counts.tolist(), strict=True)
+        names, step = self.shards.phase_names, self.rows_per_step
+        return {"phases": {names[number]: {"rows": rows, "first_step": row // step} for number, row, rows in told}}
 
 
 def shares(cut: CutReport, room: int) -> dict[str, dict[str, float]]:

@@ -217,6 +217,9 @@ class PairPlan(BatchPlan):
         del policy
         return self.cut.pieces
 
+    def _phase_of(self, documents: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        return super()._phase_of(2 * documents)
+
     def _gather(self, entries: NDArray[np.void], epoch: int) -> PairBatch:
         del epoch
         pairs = entries["document"]

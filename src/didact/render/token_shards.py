@@ -34,7 +34,7 @@ from didact.render.npy import NpyWriter, open_npy
 from didact.render.renderer import Renderer
 from didact.render.tokenizer import Tokenizer
 
-_FORMAT = 2
+_FORMAT = 3
 _BATCH_ROWS = 8192
 _ID_BYTES = 16
 _NEEDED = {"messages": ["messages"], "text": ["text"], "chosen": ["prompt", "chosen", "rejected"]}
@@ -117,6 +117,7 @@ def _file_entry(path: Path) -> dict[str, Any]:
 def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: Path, threads: int) -> dict[str, Any]:
     renderer = Renderer(tokenizer)
     source_codes: dict[str, int] = {}
+    phases: dict[str, int] = {}
     records, tokens, trained = 0, 0, 0
     sides = 2 if column == "chosen" else 1
     with ExitStack() as stack:
@@ -144,10 +145,20 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
                 weights.append(batch.weights)
             if turns is not None and batch.turns is not None:
                 turns.append(batch.turns)
+            _count_phases(phases, rows, sides)
             records, tokens = records + rows.num_rows, tokens + batch.ids.size
             trained += batch.ids.size - rows.num_rows if batch.weights is None else int(np.count_nonzero(batch.weights))
     counts = {"records": records, "tokens": tokens, "trained_tokens": trained}
-    return {"column": column, "documents_per_record": sides, **counts, "sources": list(source_codes)}
+    order = [{"name": name, "documents": documents} for name, documents in phases.items()]
+    names = {"sources": list(source_codes), "phases": order}
+    return {"column": column, "documents_per_record": sides, **counts, **names}
+
+
+def _count_phases(phases: dict[str, int], rows: pa.RecordBatch, sides: int) -> None:
+    """Add the documents of each phase of a curriculum; rows stand phase after phase, and held-out ones in none."""
+    if "phase" in rows.schema.names:
+        for found in rows.column("phase").drop_null().value_counts().to_pylist():
+            phases[found["values"]] = phases.get(found["values"], 0) + sides * found["counts"]
 
 
 def _codes(names: list[str], known: dict[str, int]) -> NDArray[np.int32]:
@@ -160,7 +171,8 @@ def _rows(files: list[Path], column: str) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(file) as parquet:
             present = parquet.schema_arrow.names
             tools = ["tools"] if column != "text" and "tools" in present else []
-            wanted = ["id", "epoch", "source", *_NEEDED[column], *tools]
+            phase = ["phase"] if "phase" in present else []
+            wanted = ["id", "epoch", "source", *_NEEDED[column], *tools, *phase]
             if missing := [name for name in wanted if name not in present]:
                 raise CorruptVersion(f"{file}: lacks the columns {', '.join(missing)}")
             yield from parquet.iter_batches(_BATCH_ROWS, columns=wanted)
@@ -276,6 +288,12 @@ class TokenShards:
         """(T,) weight of each id as a target, uint8 or float32."""
         self.turns: Turns | None = self._turns()
         """Where the dialogues' turns begin; None for plain text."""
+        self.phase_names: list[str] = [phase["name"] for phase in described["phases"]]
+        """Phases of a curriculum in training order; none where the mix has none."""
+        self.phase_bounds: NDArray[np.int64] = np.cumsum(
+            [0, *(phase["documents"] for phase in described["phases"])], dtype=np.int64
+        )
+        """At which document each phase begins, and the end."""
 
     @classmethod
     def open(cls, out_dir: Path, mix: str, split: str) -> TokenShards:

@@ -87,8 +87,20 @@ def data_line(told: Mapping[str, Any]) -> str:
     tail = f", {100 * share['repeated']:.1f} % of them repeats" if share["repeated"] else ""
     return (
         f"{told['documents']:,} records: {', '.join(parts)}; {told['tokens']:,} tokens in {told['rows']:,} rows, "
-        f"{100 * share['used']:.1f} % of all, {100 * share['padded']:.1f} % of the rows open{tail}"
+        f"{100 * share['used']:.1f} % of all, {100 * share['padded']:.1f} % of the rows open{tail}{_curriculum(told)}"
     )
+
+
+def _curriculum(told: Mapping[str, Any]) -> str:
+    """Where the phases of a curriculum begin, and which of them the run is too short for."""
+    phases: Mapping[str, Any] = told.get("phases", {})
+    if not phases:
+        return ""
+    steps = round(told["planned_epochs"] * told["steps_per_epoch"])
+    late = [name for name, phase in phases.items() if phase["first_step"] >= steps]
+    begins = ", ".join(f"{name} from step {phase['first_step'] + 1:,}" for name, phase in phases.items())
+    missed = f"; the run ends after {steps:,} steps, before {', '.join(late)}" if late else ""
+    return f"; phases: {begins}{missed}"
 
 
 _UNITS = {"preference": "pair"}
