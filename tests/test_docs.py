@@ -56,9 +56,11 @@ def run_page(name: str) -> str:
 def test_the_examples_on_files_run(started: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The blocks of files.md run, and show what the page says."""
     command("tokenize starter --workers 1")
-    run_page("files.md")
+    printed = run_page("files.md")
     said = capsys.readouterr().out
-    assert said.rstrip().rsplit("trained on: ", 1)[1].strip() in {row["output"] for row in starter_rows()}
+    told = said.rstrip().rsplit("trained on: ", 1)[1].splitlines()
+    assert told[0].strip() in {row["output"] for row in starter_rows()}
+    assert told[1].startswith("torch.Size([8, ") and printed.count("all as the manifest says") == 2
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

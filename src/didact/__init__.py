@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "Recipe": "didact.recipe.load",
+    "TokenDataset": "didact.model.token_dataset",
     "Version": "didact.store.version",
     "build": "didact.build.pipeline",
     "convert": "didact.convert.pipeline",
@@ -26,6 +27,7 @@ _PLACES = {
 
 __all__ = [
     "Recipe",
+    "TokenDataset",
     "Version",
     "__version__",
     "build",
@@ -40,6 +42,7 @@ __all__ = [
 if TYPE_CHECKING:
     from didact.build.pipeline import build
     from didact.convert.pipeline import convert
+    from didact.model.token_dataset import TokenDataset
     from didact.recipe.load import Recipe, load_recipe
     from didact.run import run
     from didact.sources.read import read

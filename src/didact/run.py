@@ -27,6 +27,7 @@ from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Purpose
 from didact.render.token_shards import TokenShards, tokenize_version
 from didact.render.tokenizer import Tokenizer
+from didact.render.verify_tokens import require_whole_tokens
 from didact.report.progress import Listener, Silent
 from didact.report.training import data_line
 from didact.store.layout import TRAINED_ON, Store
@@ -187,6 +188,8 @@ class _Course:
         self.tell.stage("tokenize")
         tokenize_version(self.version.path, self.tokenizer, self.tokens, workers)
         if self.world.leads:
+            # A flipped bit would be trained on; shards of an earlier call may have lain there for months.
+            require_whole_tokens(self.tokens)
             self.tokenizer.save(self.result.folder / "tokenizer")
 
     def pretrain(self) -> None:

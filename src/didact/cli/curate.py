@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -258,33 +258,56 @@ def _plan(recipe: Path, store: Path | None, tell: Narrator, as_json: bool) -> No
         print_plan(found)
 
 
-@click.command(epilog="Example: didact tokenize bilingual@latest")
+@click.command(epilog="Example: didact tokenize bilingual@latest --layout nanogpt")
 @click.argument("version")
 @click.option(
     "--tokenizer",
     type=click.Path(exists=True, path_type=Path),
     help="tokenizer.json or its folder; default: the version's own.",
 )
+@click.option(
+    "--layout",
+    type=click.Choice(["nanogpt", "megatron"]),
+    help="Write the ids once more, in the files that nanoGPT (.bin) or Megatron (.bin and .idx) read.",
+)
+@click.option(
+    "--mix",
+    "mixes",
+    multiple=True,
+    help="With --layout: mix to write; may be repeated. Default: those of plain text, as layouts hold no loss weights.",
+)
 @store_option
 @workers_option
 @json_option
-def tokenize(version: str, tokenizer: Path | None, store: Path | None, workers: int | None, as_json: bool) -> None:
-    """Write token shards of VERSION: memory-mappable ids, loss weights and record bounds."""
+def tokenize(
+    version: str,
+    tokenizer: Path | None,
+    layout: Literal["nanogpt", "megatron"] | None,
+    mixes: tuple[str, ...],
+    store: Path | None,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Write token shards of VERSION: memory-mappable ids, loss weights and record bounds; prints their folder."""
     from didact.engine.local import available_cores
+    from didact.render.layouts import write_layout
     from didact.render.token_shards import tokenize_version
     from didact.render.tokenizer import Tokenizer
     from didact.store.version import Version
 
+    if mixes and layout is None:
+        raise click.UsageError("--mix chooses what --layout writes; token shards are made of every mix")
     place = store_at(store)
     found = Version.open(place.find(version))
     loaded = Tokenizer.load(tokenizer if tokenizer is not None else found.path / "tokenizer")
     folder = place.tokens(found.manifest.version, loaded.digest).path
     with place.in_use():
         manifest = tokenize_version(found.path, loaded, folder, workers or available_cores())
+        laid = None if layout is None else write_layout(folder, loaded, layout, mixes)
     if as_json:
-        print_json({"path": str(folder), "manifest": manifest})
+        print_json({"path": str(folder), "manifest": manifest, "layout": None if laid is None else str(laid)})
     else:
-        click.echo(str(folder))
+        click.echo(str(laid or folder))
 
 
 COMMANDS = (validate, convert, build, tokenize)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -31,22 +32,29 @@ def log(name: str, store: Path | None, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def verify(ctx: click.Context, version: str, store: Path | None, as_json: bool) -> None:
-    """Hash every file of VERSION again and compare with its manifest; exit 1 when they disagree."""
+    """Hash every file of VERSION, and of its token shards in the store, and compare with the manifests; exit 1 when
+    they disagree.
+
+    VERSION may also be a folder of token shards.
+    """
+    from didact.render.verify_tokens import is_token_folder, verify_tokens
     from didact.store.version import Version
 
-    opened = Version.open(store_at(store).find(version))
-    problems = opened.verify()
+    place, folders = store_at(store), [Path(version)]
+    answer: dict[str, Any] = {"path": version, "problems": []}
+    if not is_token_folder(folders[0]):
+        opened = Version.open(place.find(version))
+        answer |= {"path": str(opened.path), "problems": opened.verify()}
+        folders = [folder for folder in place.token_folders(opened.manifest.version) if is_token_folder(folder)]
+    answer["tokens"] = {str(folder): verify_tokens(folder) for folder in folders}
     if as_json:
-        print_json({"path": str(opened.path), "problems": problems})
+        print_json(answer)
     else:
-        for problem in problems:
-            click.echo(problem)
-        click.echo(
-            f"{opened.path}: {len(problems)} problems"
-            if problems
-            else f"{opened.path}: {len(opened.manifest.files)} files, all as the manifest says"
-        )
-    ctx.exit(1 if problems else 0)
+        for path, problems in ({answer["path"]: answer["problems"]} | answer["tokens"]).items():
+            for problem in problems:
+                click.echo(problem)
+            click.echo(f"{path}: {f'{len(problems)} problems' if problems else 'all as the manifest says'}")
+    ctx.exit(1 if answer["problems"] or any(answer["tokens"].values()) else 0)
 
 
 @click.command(epilog="Example: didact diff bilingual@v1 bilingual@latest")

@@ -7,7 +7,7 @@ OUT/{mix}/{split}/ids.npy         (T,) uint16 or uint32
                   turn_starts.npy (m,) int32    turn_roles.npy (m,) uint8    turn_bounds.npy (n + 1,) int64
                                   where each dialogue's turns begin; absent for plain text
                   split.json      counts, and size and SHA-256 of each file
-OUT/manifest.json                 written last: all of the above together
+OUT/manifest.json                 written last: all of the above together, and its own checksum
 
 Of a preference mix each record is two documents: the chosen answer and after it the rejected one, both after the
 prompt, which carries no weight.
@@ -16,8 +16,9 @@ prompt, which carries no weight.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,9 @@ from didact.render.npy import NpyWriter, open_npy
 from didact.render.renderer import Renderer
 from didact.render.tokenizer import Tokenizer
 
-_FORMAT = 3
+TOKENS = "manifest.json"
+TOKENS_LAYOUT = "didact/tokens/3"
+"""Raised when a change of code changes what is written, so that older shards are written anew."""
 _BATCH_ROWS = 8192
 _ID_BYTES = 16
 _NEEDED = {"messages": ["messages"], "text": ["text"], "chosen": ["prompt", "chosen", "rejected"]}
@@ -59,8 +62,8 @@ def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, wor
     """
     if not (version_dir / "manifest.json").is_file():
         raise CorruptVersion(f"{version_dir}: no manifest.json, so this is not a complete version; build it again")
-    key = content_hash([_FORMAT, sha256_file(version_dir / "manifest.json"), tokenizer.digest])
-    path = out_dir / "manifest.json"
+    key = content_hash([TOKENS_LAYOUT, sha256_file(version_dir / "manifest.json"), tokenizer.digest])
+    path = out_dir / TOKENS
     if path.is_file() and (present := read_json(path))["key"] == key:
         return dict(present)
     mixes: dict[str, dict[str, Any]] = {}
@@ -68,13 +71,27 @@ def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, wor
         column = _text_column(files[0])
         mixes.setdefault(mix, {})[split] = _split(files, column, tokenizer, out_dir / mix / split, key, workers)
     manifest = {
-        "format": _FORMAT,
+        "layout": TOKENS_LAYOUT,
         "key": key,
         "tokenizer": tokenizer.digest,
         "vocab_size": tokenizer.vocab_size,
         "mixes": mixes,
     }
+    manifest["checksum"] = tokens_checksum(manifest)
     write_json(path, manifest)
+    return manifest
+
+
+def tokens_checksum(manifest: Mapping[str, Any]) -> str:
+    """What the `checksum` of a manifest of token shards must be: a hash of its other fields."""
+    return content_hash({name: value for name, value in manifest.items() if name != "checksum"})
+
+
+def tokens_manifest(out_dir: Path) -> dict[str, Any]:
+    """What `tokenize_version` said of a folder. Raises StoreError when it is not there, or not as it was written."""
+    manifest: dict[str, Any] = read_json(out_dir / TOKENS)
+    if manifest.get("checksum") != tokens_checksum(manifest):
+        raise StoreError(f"{out_dir / TOKENS}: damaged, or of an older layout; delete the folder and tokenize again")
     return manifest
 
 
@@ -105,13 +122,14 @@ def _split(
         return dict(present)
     with atomic_dir(folder) as aside:
         counts = _write_split(files, column, tokenizer, aside, threads)
-        described = {"key": key, **counts, "files": [_file_entry(path) for path in sorted(aside.iterdir())]}
+        described = {"key": key, **counts, "files": [file_entry(path, aside) for path in sorted(aside.iterdir())]}
         write_json(aside / "split.json", described)
     return described
 
 
-def _file_entry(path: Path) -> dict[str, Any]:
-    return {"path": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+def file_entry(path: Path, folder: Path) -> dict[str, Any]:
+    """A file as a manifest lists it, relative to the folder it stands in."""
+    return {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: Path, threads: int) -> dict[str, Any]:
@@ -284,8 +302,8 @@ class TokenShards:
         self.record_ids: NDArray[np.uint8] = open_npy(folder / "record_ids.npy")
         self.epochs: NDArray[np.int32] = open_npy(folder / "epochs.npy")
         self.sources: NDArray[np.int32] = open_npy(folder / "sources.npy")
-        self.weights: NDArray[np.uint8] | NDArray[np.float32] = self._weights()
-        """(T,) weight of each id as a target, uint8 or float32."""
+        stored = folder / "weights.npy"
+        self._stored: NDArray[np.uint8] | NDArray[np.float32] | None = open_npy(stored) if stored.is_file() else None
         self.turns: Turns | None = self._turns()
         """Where the dialogues' turns begin; None for plain text."""
         self.phase_names: list[str] = [phase["name"] for phase in described["phases"]]
@@ -298,7 +316,7 @@ class TokenShards:
     @classmethod
     def open(cls, out_dir: Path, mix: str, split: str) -> TokenShards:
         """Open what `tokenize_version` wrote. Raises StoreError when it is incomplete, UnknownName for mix or split."""
-        mixes = read_json(out_dir / "manifest.json")["mixes"]
+        mixes = tokens_manifest(out_dir)["mixes"]
         if mix not in mixes:
             raise UnknownName("mix", mix, mixes, where=str(out_dir))
         if split not in mixes[mix]:
@@ -325,10 +343,18 @@ class TokenShards:
             return None
         return Turns(*(open_npy(self.folder / f"turn_{name}.npy") for name in Turns._fields))
 
-    def _weights(self) -> NDArray[np.uint8] | NDArray[np.float32]:
-        stored = self.folder / "weights.npy"
-        if stored.is_file():
-            return open_npy(stored)
+    @cached_property
+    def weights(self) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """(T,) weight of each id as a target, uint8 or float32; of plain text in memory, as nothing is stored."""
+        if self._stored is not None:
+            return self._stored
         weights = np.ones(self.ids.size, dtype=np.uint8)
         weights[self.bounds[:-1]] = 0  # nothing stands before a record's first id to predict it from
         return weights
+
+    def record_weights(self, place: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """The weights of one document's ids."""
+        start, stop = self.bounds[place : place + 2].tolist()
+        if self._stored is not None:
+            return self._stored[start:stop]
+        return (np.arange(stop - start) > 0).astype(np.uint8)

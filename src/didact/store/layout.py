@@ -111,6 +111,10 @@ class Store:
         """Folder of a version's token shards under one tokenizer."""
         return self.folder("tokens", f"{version}-{tokenizer[:12]}")
 
+    def token_folders(self, version: str) -> list[Path]:
+        """Folders of a version's token shards that are on this disk, finished or not."""
+        return sorted((self.root / "tokens").glob(f"{version}-*"))
+
     def run(self, name: str, run: str) -> Folder:
         """Folder of one training run."""
         return self.folder("runs", name, run)
