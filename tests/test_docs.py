@@ -77,6 +77,13 @@ def test_the_examples_on_versions_run(started: Path, capsys: pytest.CaptureFixtu
     ]
 
 
+def test_the_examples_on_building_run(started: Path) -> None:
+    """The commands of building.md run: the plan finds the version built, and the page stands where it is said to be."""
+    assert started.is_dir()
+    printed = run_page("building.md")
+    assert "is built already" in printed and "report.html" in printed
+
+
 def test_the_mixes_of_the_page_are_mixes() -> None:
     """Every recipe in mixing.md is one."""
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / "mixing.md").read_text(encoding="utf-8"), re.DOTALL)

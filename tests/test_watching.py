@@ -27,12 +27,12 @@ from didact.model.batches import BatchPlan
 from didact.model.fit import FitResult, Progress, accumulate
 from didact.model.flops import flops_per_token, peak_flops, peak_of
 from didact.model.loss import batch_loss, token_losses
-from didact.model.metrics_log import events
 from didact.model.pretrain import pretrain
 from didact.model.sinks import SinkName, Watch
 from didact.model.validation import mean_loss, measure
 from didact.recipe.training import PretrainSettings
 from didact.report.progress import Narrator
+from didact.report.run_lines import events
 from didact.report.training import data_line, run_summary, sparkline
 
 

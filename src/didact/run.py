@@ -29,6 +29,7 @@ from didact.render.token_shards import TokenShards, tokenize_version
 from didact.render.tokenizer import Tokenizer
 from didact.render.verify_tokens import require_whole_tokens
 from didact.report.progress import Listener, Silent
+from didact.report.run_files import write_run_report
 from didact.report.training import data_line
 from didact.store.layout import TRAINED_ON, Store
 from didact.store.version import Version
@@ -118,6 +119,7 @@ def _follow(course: _Course, until: Phase) -> RunResult:
         course.evaluate("preference")
     if course.world.leads:
         write_json(course.result.folder / "run.json", course.result.as_json())
+        write_run_report(course.result.folder)
     return course.result
 
 

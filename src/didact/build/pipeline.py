@@ -47,6 +47,7 @@ from didact.records import Header
 from didact.remote.folder import Folder
 from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
+from didact.report.version_files import write_version_report
 from didact.sources.spool import Spool
 from didact.store.layout import BUILD, CHUNKS, Store
 from didact.store.manifest import Account
@@ -128,6 +129,7 @@ def _build(
             version = _run(job, base, max_rejected)
         cost = {"version": version.manifest.version, "workers": engine.workers, **measures.report()}
         job.folder.write_json(BUILD, cost)
+        write_version_report(version, place)
     return version
 
 

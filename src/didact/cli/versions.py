@@ -1,4 +1,4 @@
-"""Verbs on versions: log, diff, explain, ref, verify, export, gc."""
+"""Verbs on versions: log, diff, explain, ref, verify, export, report, gc."""
 
 from __future__ import annotations
 
@@ -153,6 +153,35 @@ def export(
         print_export(done)
 
 
+@click.command(epilog="Example: didact report bilingual@latest --open")
+@click.argument("version", metavar="VERSION|RUN")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the page to this file.")
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+@store_option
+@json_option
+def report(version: str, out: Path | None, opens: bool, store: Path | None, as_json: bool) -> None:
+    """Write the page of VERSION, or of a run's folder RUN, and print where it is.
+
+    A version: where its rows went, mixes, examples of what was lost, time and memory. A run: loss curves, scores,
+    sample answers. Without --out it stands beside the build's work, or in the run's folder.
+    """
+    from didact.report.run_files import is_run, write_run_report
+    from didact.report.version_files import write_version_report
+    from didact.store.version import Version
+
+    if is_run(Path(version)):
+        written = write_run_report(Path(version), out)
+    else:
+        place = store_at(store)
+        written = write_version_report(Version.open(place.find(version)), place, out)
+    if as_json:
+        print_json({"report": written})
+    else:
+        click.echo(written)
+    if opens:
+        click.launch(written)
+
+
 @click.command(epilog="Example: didact gc store --dry-run")
 @click.argument("store", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--dry-run", is_flag=True, help="Delete nothing, only tell what would go.")
@@ -174,4 +203,4 @@ def gc(store: Path, dry_run: bool, unfinished: bool, as_json: bool) -> None:
         print_collection(found, dry_run)
 
 
-COMMANDS = (log, diff, explain, ref, verify, export, gc)
+COMMANDS = (log, diff, explain, ref, verify, export, report, gc)

@@ -23,7 +23,7 @@ from didact.model import checkpoint
 from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan
 from didact.model.flops import flops_per_token
-from didact.model.metrics_log import MetricsLog, events
+from didact.model.metrics_log import MetricsLog
 from didact.model.objective import NEXT_TOKEN, Objective
 from didact.model.optim import Optimizer, rate_at
 from didact.model.precision import autocast
@@ -34,6 +34,7 @@ from didact.model.transformer import Decoder
 from didact.model.validation import Labels
 from didact.model.world import World
 from didact.recipe.training import TrainingSettings
+from didact.report.run_lines import events
 
 
 @dataclass(frozen=True)
