@@ -15,7 +15,7 @@ from killing import die_always, die_once, fail_at_three, square
 from didact.durable import read_json, write_json
 from didact.engine.chunks import Chunk, chunk_bytes, group_blocks, read_marker, write_marker
 from didact.engine.local import LocalEngine, available_cores
-from didact.errors import StoreError
+from didact.errors import EngineError
 from didact.remote.folder import Folder
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.cutting import read_blocks
@@ -69,9 +69,9 @@ def test_a_worker_that_dies_is_replaced_and_its_item_tried_again(tmp_path: Path)
 
 
 def test_an_item_that_kills_three_workers_is_blamed(tmp_path: Path) -> None:
-    """An item whose worker dies each time ends the build with a StoreError that says what to do."""
+    """An item whose worker dies each time ends the build with an EngineError that says what to do."""
     poison = tmp_path / "poison"
-    with LocalEngine(2) as engine, pytest.raises(StoreError, match=r"died 3 times in a row.*fewer --workers"):
+    with LocalEngine(2) as engine, pytest.raises(EngineError, match=r"died 3 times in a row.*fewer --workers"):
         list(engine.map(die_always, [poison]))
     assert poison.read_text() == "xxx"
 

@@ -230,7 +230,7 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     """A spool whose process is gone is removed by the next one; that of a living process is not."""
     with Spool(tmp_path) as living:
-        abandoned = tmp_path / "spool-abandoned"
+        abandoned = tmp_path / "didact-spool-abandoned"
         abandoned.mkdir()
         (abandoned / "lock").touch()
         (abandoned / "rows").touch()

@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,10 @@ from didact.errors import StoreError
 ASIDE = ".aside-"
 """Prefix of everything half-written; readers ignore such names and `remove_asides` deletes them."""
 _ASIDE_NAME = re.compile(rf"^{re.escape(ASIDE)}[0-9a-f]{{12}}-")
+
+
+_LOCK = "lock"
+"""In a folder of one process: held as long as the process lives."""
 
 
 def aside_name(path: Path) -> Path:
@@ -136,6 +141,33 @@ def _lock_file(path: Path) -> BufferedWriter:
     with store_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("ab")
+
+
+@contextmanager
+def own_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A fresh folder of this process, gone at the end of the block; what killed processes left is removed first."""
+    with store_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(parent, prefix)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        handle = _lock_file(folder / _LOCK)
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(parent: Path, prefix: str) -> None:
+    """Remove the folders whose process is gone: its lock went with it."""
+    for folder in parent.glob(f"{prefix}*"):
+        try:
+            with (folder / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_with(path: Path, write: Callable[[Path], None], needed: int | None = None) -> None:

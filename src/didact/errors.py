@@ -16,6 +16,7 @@ DidactError
 │   ├── CorruptVersion      a version whose files do not match its manifest
 │   ├── CheckpointError     a checkpoint that cannot be read or written
 │   └── AccountingError     rows in are not rows kept + dropped + rejected: a defect of Didact, never the user's
+├── EngineError             exit 1: workers or nodes died again and again, or one lacks what it needs
 ├── TrainingError           exit 1: training cannot go on
 │   ├── NoTrainedTokens     a step, a split or a mix without a token that carries loss
 │   └── NonFiniteLoss       too many non-finite steps in a row
@@ -35,6 +36,16 @@ class DidactError(Exception):
     """Base of every error Didact raises on purpose; its text is one line made for a person."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travels between processes as it is: its own constructor, which may take parts of the text, is not called."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[DidactError], args: tuple[Any, ...], state: dict[str, Any]) -> DidactError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class CallError(DidactError):
@@ -116,6 +127,10 @@ class CheckpointError(StoreError):
 
 class AccountingError(StoreError):
     """Rows in are not rows kept + dropped + rejected."""
+
+
+class EngineError(DidactError):
+    """Workers or nodes died again and again, or a node lacks what it needs to take part."""
 
 
 class TrainingError(DidactError):

@@ -10,7 +10,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -22,8 +22,10 @@ class Plugin:
     """A Python file and what was in it when it was named."""
 
     path: Path
-    """Absolute, so that workers find it."""
+    """Absolute; it names the plug-in. It need not be there where a worker runs."""
     sha256: str
+    content: bytes = field(repr=False)
+    """Travels with the work, so that workers run what was named, on other machines too."""
 
 
 _LOADED: dict[Path, tuple[Plugin, ModuleType]] = {}
@@ -34,8 +36,9 @@ def plugin_at(path: Path) -> Plugin:
     """The plug-in in a file. Raises InputMissing when there is none, CallError when it cannot be read."""
     place = path.resolve()
     loaded = _LOADED.get(place)
-    sha256 = hashlib.sha256(_content(place)).hexdigest()
-    return loaded[0] if loaded is not None and loaded[0].sha256 == sha256 else Plugin(place, sha256)
+    content = _content(place)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return loaded[0] if loaded is not None and loaded[0].sha256 == sha256 else Plugin(place, sha256, content)
 
 
 def _content(path: Path) -> bytes:
@@ -50,15 +53,12 @@ def _content(path: Path) -> bytes:
 def load(plugin: Plugin) -> ModuleType:
     """The module of a plug-in, run once in each process for each content of its file.
 
-    Raises CallError when the file has changed since it was named, is not Python, or raises while it runs.
+    Raises CallError when it is not Python, or raises while it runs.
     """
     loaded = _LOADED.get(plugin.path)
     if loaded is not None and loaded[0].sha256 == plugin.sha256:
         return loaded[1]
-    content = _content(plugin.path)
-    if hashlib.sha256(content).hexdigest() != plugin.sha256:
-        raise CallError(f"{plugin.path}: changed while it was in use; start the command again")
-    module = _run(plugin, content)
+    module = _run(plugin)
     _LOADED[plugin.path] = plugin, module
     return module
 
@@ -84,13 +84,13 @@ def owned_by(plugin: Plugin) -> Iterator[None]:
         _RUNNING.pop()
 
 
-def _run(plugin: Plugin, content: bytes) -> ModuleType:
+def _run(plugin: Plugin) -> ModuleType:
     """Run a plug-in's content as a module; compiled here, since Python's own cache goes by time of change."""
     place = hashlib.sha256(str(plugin.path).encode()).hexdigest()[:8]
     module = ModuleType(f"didact_plugin_{plugin.path.stem}_{place}")
     module.__file__ = str(plugin.path)
     try:
-        code = compile(content, str(plugin.path), "exec", dont_inherit=True)
+        code = compile(plugin.content, str(plugin.path), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise CallError(f"{plugin.path}:{line}: not Python: {getattr(error, 'msg', error)}") from error

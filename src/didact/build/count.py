@@ -60,6 +60,11 @@ class CountTask:
     headers: dict[str, Header]
     tokenizer: Folder
 
+    @property
+    def about(self) -> str:
+        """Which rows these are, for messages."""
+        return f"counting chunk {self.chunk.ordinal} of source '{self.chunk.source}' for '{self.purpose}'"
+
 
 def count_chunk(task: CountTask) -> tuple[I64, I64]:
     """Tokens and trained tokens of the task's rows, as the renderer will lay them out."""

@@ -53,6 +53,11 @@ class DroppedTask:
     kept: list[str | None]
     """For duplicates, the id of the row that was kept in place of each."""
 
+    @property
+    def about(self) -> str:
+        """Which file this is, for messages."""
+        return self.name
+
     def write(self) -> FileEntry:
         """Write the file."""
         return _write_dropped(self)
@@ -66,6 +71,11 @@ class TableTask:
     name: str
     table: pa.Table
 
+    @property
+    def about(self) -> str:
+        """Which file this is, for messages."""
+        return self.name
+
     def write(self) -> FileEntry:
         """Write the file."""
         return write_parquet(self.folder, self.name, self.table)
@@ -78,6 +88,11 @@ class ChunksTask:
     folder: Folder
     part: Literal["findings", "cleaned"]
     chunks: tuple[ChunkResult, ...]
+
+    @property
+    def about(self) -> str:
+        """Which file this is, for messages."""
+        return self.part
 
     def write(self) -> FileEntry:
         """Write the file, chunk by chunk."""
@@ -95,6 +110,11 @@ class SideTask:
     chunks: tuple[ChunkResult, ...]
     alive: tuple[I64, ...]
     """Rows of each chunk that stayed."""
+
+    @property
+    def about(self) -> str:
+        """Which file this is, for messages."""
+        return self.part
 
     def write(self) -> FileEntry:
         """Write the file, chunk by chunk: the signatures of a million rows are half a gigabyte."""

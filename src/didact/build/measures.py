@@ -99,6 +99,7 @@ class Measured(Generic[Item, Result]):
 
     def __init__(self, function: Callable[[Item], Result], leader: str) -> None:
         self.function, self.leader = function, leader
+        self.__name__ = function.__name__
 
     def __call__(self, item: Item) -> tuple[Result, Cost]:
         """The result, and the cost."""
@@ -115,7 +116,11 @@ class MeasuredEngine:
 
     def __init__(self, engine: Engine, measures: Measures) -> None:
         self.engine, self.measures = engine, measures
-        self.workers = engine.workers
+
+    @property
+    def workers(self) -> int:
+        """As the engine's own, which may have more or fewer as time goes on."""
+        return self.engine.workers
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """As the engine's own."""

@@ -32,6 +32,7 @@ from didact.curate.signals import lookup, measure
 from didact.durable import store_errors, write_with
 from didact.engine.base import Engine
 from didact.engine.chunks import Chunk, MadeFrom, chunk_bytes, group_blocks, read_marker, write_marker
+from didact.errors import InputMissing
 from didact.plugins import Plugin, load
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.load import Recipe
@@ -96,6 +97,12 @@ class ChunkTask:
     def key(self) -> str:
         """The name of the chunk's result."""
         return self.made_from.key
+
+    @property
+    def about(self) -> str:
+        """Which rows these are, for messages."""
+        first = self.chunk.blocks[0]
+        return f"chunk {self.chunk.ordinal} of source '{self.chunk.source}' ({first.path}, from row {first.first})"
 
 
 @dataclass
@@ -209,6 +216,10 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
     marker = read_marker(task.folder, task.key)
     if marker is not None:
         return marker | {ON_FILE: True}
+    for block in task.chunk.blocks:
+        # A reader would take a missing file for a damaged one, and reject its rows.
+        if block.file and not Path(block.file).is_file():
+            raise InputMissing(block.file, "input file")
     for plugin in task.plugins:
         # In a worker the user's signals are not known yet; their file registers them.
         load(plugin)

@@ -39,7 +39,8 @@ from didact.build.stage_results import Result, StageResults
 from didact.canonical import content_hash
 from didact.durable import locked, remove_asides
 from didact.engine.base import Engine
-from didact.engine.local import LocalEngine, fitting_workers, without_cycle_collector
+from didact.engine.choice import EngineChoice, EngineName
+from didact.engine.local import without_cycle_collector
 from didact.errors import TooManyRejected
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Mix, Purpose
@@ -84,17 +85,25 @@ def build(
     *,
     store: str | Path | None = None,
     workers: int | None = None,
+    engine: EngineName = "local",
+    address: str | None = None,
     max_rejected: int | None = None,
     tell: Listener | None = None,
 ) -> Version:
     """Build the version a recipe describes, or find it when it is built already.
 
-    The result does not depend on `workers` or on having been killed and started again.
-    Raises CallError for a recipe that cannot be meant, DataError when the data cannot do what is asked, StoreError
-    when the disk refuses, or has no room for what would be written.
+    engine: `local` runs on this machine; `ray` on the Ray cluster at `address`, or on a Ray started here for the build.
+    The result does not depend on them, on `workers` or on having been killed and started again.
+    Raises CallError for a recipe or an engine that cannot be meant, DataError when the data cannot do what is asked,
+    StoreError when the disk refuses or has no room for what would be written, EngineError when workers die again and
+    again.
     """
+    choice = EngineChoice(engine, workers, address)
     loaded, base = load_recipe(recipe)
     place = Store.at(store if store is not None else loaded.store, base if store is None else None)
+    if choice.distributed:
+        # Relative paths would mean another place on every node.
+        base, place = base.absolute(), place.absolute()
     listener = tell if tell is not None else Silent()
     place.require_writable()
     listener.stage("inputs")
@@ -102,7 +111,7 @@ def build(
         inputs = resolve_inputs(loaded, base, spool)
         if place.built(loaded.name, inputs.plan) is None:
             require_space(loaded, inputs, place)
-        return _build(loaded, base, inputs, place, workers, max_rejected, listener)
+        return _build(loaded, base, inputs, place, choice, max_rejected, listener)
 
 
 def _build(
@@ -110,7 +119,7 @@ def _build(
     base: Path,
     inputs: Inputs,
     place: Store,
-    workers: int | None,
+    choice: EngineChoice,
     max_rejected: int | None,
     listener: Listener,
 ) -> Version:
@@ -123,11 +132,12 @@ def _build(
             listener.note(f"{loaded.name}@{done.manifest.version}: already built from these inputs and settings")
             _refuse_rejected(done.manifest.accounting, max_rejected)
             return done
-        with LocalEngine(workers or fitting_workers(inputs.total_bytes), _PRELOAD) as engine, without_cycle_collector():
+        folder = place.build(inputs.plan)
+        with choice.open(inputs.total_bytes, folder, _PRELOAD, listener.note) as engine, without_cycle_collector():
             measures = Measures()
             job = _Job(loaded, inputs, place, MeasuredEngine(engine, measures), listener, measures)
             version = _run(job, base, max_rejected)
-        cost = {"version": version.manifest.version, "workers": engine.workers, **measures.report()}
+            cost = {"version": version.manifest.version, "workers": engine.workers, **measures.report()}
         job.folder.write_json(BUILD, cost)
         write_version_report(version, place)
     return version

@@ -103,6 +103,11 @@ class ShardTask:
     """The phase of each row; None where the mix has no phases."""
     context: Context
 
+    @property
+    def about(self) -> str:
+        """Which file this is, for messages."""
+        return self.name
+
     def write(self) -> FileEntry:
         """Write the shard; its hash, size and rows."""
         return _write_shard(self)

@@ -9,6 +9,7 @@ import click
 
 from didact.cli.options import (
     RECIPE,
+    engine_options,
     json_option,
     names_option,
     pairs_option,
@@ -212,12 +213,20 @@ def convert(
 @click.command(epilog="Example: didact build recipe.yaml --workers 2")
 @RECIPE
 @store_option
+@engine_options
 @workers_option
 @click.option("--max-rejected", type=click.IntRange(0), help="Fail when more rows than this are rejected.")
 @click.option("--plan", "only_plan", is_flag=True, help="Tell what would run and why; write nothing.")
 @json_option
 def build(
-    recipe: Path, store: Path | None, workers: int | None, max_rejected: int | None, only_plan: bool, as_json: bool
+    recipe: Path,
+    store: Path | None,
+    engine: Any,
+    address: str | None,
+    workers: int | None,
+    max_rejected: int | None,
+    only_plan: bool,
+    as_json: bool,
 ) -> None:
     """Build the version that RECIPE describes: clean, filter, deduplicate, split, mix, write shards."""
     from didact.report.progress import Narrator
@@ -231,7 +240,8 @@ def build(
     from didact.build.pipeline import build as make
     from didact.report.summary import print_summary
 
-    version = make(recipe, store=store, workers=workers, max_rejected=max_rejected, tell=tell)
+    where: dict[str, Any] = {"engine": engine, "address": address, "workers": workers}
+    version = make(recipe, store=store, max_rejected=max_rejected, tell=tell, **where)
     tell.finish()
     if as_json:
         print_json(

@@ -67,6 +67,23 @@ def workers_option(command: Command) -> Command:
     )(command)
 
 
+def engine_options(command: Command) -> Command:
+    """`--engine` and `--address`: what runs the work, and where."""
+    address = click.option(
+        "--address",
+        metavar="HOST:PORT",
+        help="With --engine ray: a running cluster, or `auto` on one of its nodes; default: start Ray here.",
+    )
+    engine = click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Processes of this machine, or Ray (pip install 'didact[ray]'). Never changes the result.",
+    )
+    return engine(address(command))
+
+
 def names_option(command: Command) -> Command:
     """`--names`: the columns of CSV and TSV files that do not begin with their names; the command gets a list."""
     return click.option(

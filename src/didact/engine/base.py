@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,10 +17,26 @@ class Engine(Protocol):
     and results are small or bounded by the chunk size. An item may run twice when a worker dies, never in part.
     """
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """How many items run at the same time."""
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Pairs of item and result in order of completion. Items are taken from the iterable as workers get free."""
 
     def close(self) -> None:
         """Let the workers go."""
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An item that says what it is."""
+
+    @property
+    def about(self) -> str:
+        """What and where, for messages."""
+
+
+def about(item: object) -> str:
+    """How messages name an item: as it says itself, else what it looks like, shortened."""
+    return item.about if isinstance(item, Named) else reprlib.repr(item)

@@ -22,12 +22,12 @@ from types import TracebackType
 from typing import Generic, Self
 
 from didact.engine.base import Item, Result
-from didact.errors import StoreError
+from didact.errors import EngineError
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _SMALL = 8_000_000
 """Bytes of input as stored up to which everything runs in this process unless workers are asked for."""
-_ATTEMPTS = 3
+ATTEMPTS = 3
 """How often an item may be held by a dying worker before it is blamed."""
 
 
@@ -57,12 +57,17 @@ def fitting_workers(total_bytes: int) -> int:
 
 
 def _start_worker() -> None:
-    """Ctrl-C is the parent's to handle; one thread per worker, since there is a worker per core.
+    """Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work_alone()
+
+
+def work_alone() -> None:
+    """Settle this process as one worker of several: one thread, since there is a worker per core.
 
     Records hold no reference cycles, so the cyclic collector only costs: without it, reading is a quarter faster.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     gc.disable()
     import pyarrow as pa
 
@@ -105,7 +110,7 @@ class LocalEngine:
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Pairs of item and result as they come; at most two items per worker are in flight, so memory is bounded.
 
-        Raises StoreError when an item's worker dies again and again (out of memory, most often).
+        Raises EngineError when an item's worker dies again and again (out of memory, most often).
         """
         if self.workers == 1:
             return ((item, function(item)) for item in items)
@@ -170,8 +175,8 @@ class _Round(Generic[Item, Result]):
         held = [(item, attempt), *self.flying.values()]
         self.flying.clear()
         self.engine.restart()
-        if attempt >= _ATTEMPTS:
-            raise StoreError(
+        if attempt >= ATTEMPTS:
+            raise EngineError(
                 f"a worker process died {attempt} times in a row, probably out of memory; run with fewer --workers"
             )
         self.again.extend((held_item, tries + 1) for held_item, tries in held)

@@ -6,25 +6,23 @@ So they take the same path as all others: cut into blocks, read by workers, in b
 from __future__ import annotations
 
 import base64
-import fcntl
 import json
-import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 from uuid import UUID
 
 import orjson
 
-from didact.durable import store_errors
+from didact.durable import own_folder, store_errors
 from didact.errors import CallError
 
-_PREFIX = "spool-"
-_LOCK = "lock"
+_PREFIX = "didact-spool-"
 
 
 class Spool:
@@ -37,7 +35,7 @@ class Spool:
     def __init__(self, parent: Path | None = None) -> None:
         self._parent = parent
         self._folder: Path | None = None
-        self._lock: IO[bytes] | None = None
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -45,22 +43,14 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
+        self._held.close()
 
     @property
     def folder(self) -> Path:
         """The folder. Raises StoreError when it cannot be made."""
         if self._folder is None:
-            with store_errors(self._parent or Path(tempfile.gettempdir())):
-                if self._parent is not None:
-                    self._parent.mkdir(parents=True, exist_ok=True)
-                    _remove_abandoned(self._parent)
-                self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._parent))
-                self._lock = (self._folder / _LOCK).open("wb")
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            parent = self._parent or Path(tempfile.gettempdir())
+            self._folder = self._held.enter_context(own_folder(parent, _PREFIX))
         return self._folder
 
     def write(self, name: str, rows: Iterable[bytes]) -> Path:
@@ -73,17 +63,6 @@ class Spool:
                     file.write(row)
                     file.write(b"\n")
         return path
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """Remove the folders whose process is gone: its lock went with it."""
-    for folder in parent.glob(f"{_PREFIX}*"):
-        try:
-            with (folder / _LOCK).open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def spelt_row(row: Any, where: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,10 @@ class Store:
 
     def __str__(self) -> str:
         return str(self.folder())
+
+    def absolute(self) -> Store:
+        """The same store where the current folder is another."""
+        return replace(self, root=self.root.absolute())
 
     def folder(self, *parts: str) -> Folder:
         """A folder of the store."""

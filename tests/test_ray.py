@@ -1,0 +1,109 @@
+"""The Ray engine on this machine: what the local engine promises, and a Ray that keeps to itself."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from click.testing import CliRunner
+from killing import die_always, die_once, fail_at_three, square
+from test_layers import imports, modules, parsed
+
+from didact.cli import cli
+from didact.engine.choice import EngineChoice
+from didact.engine.ray import RayEngine
+from didact.errors import CallError, EngineError, UnknownName
+from didact.remote.folder import Folder
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayEngine]:
+    """A Ray of two cores, started for these tests; its workers can import the modules of this folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(HERE), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
+        with RayEngine(2, shared=Folder(tmp_path_factory.mktemp("store"))) as started:
+            yield started
+
+
+def test_ray_gives_each_item_its_own_result(engine: RayEngine) -> None:
+    """Each item comes back once with its own result; errors travel with their type, and the engine goes on after one;
+    items are taken as workers get free.
+    """
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(25):
+            taken += 1
+            yield number
+
+    results = engine.map(square, items())
+    first = next(results)
+    assert taken <= 4
+    assert sorted([first, *results]) == [(number, number * number) for number in range(25)]
+    assert list(engine.map(square, [])) == []
+    with pytest.raises(ValueError, match=r"^three"):
+        list(engine.map(fail_at_three, range(9)))
+    assert sorted(engine.map(square, range(4))) == [(number, number * number) for number in range(4)]
+
+
+def test_a_worker_of_ray_that_dies_is_replaced(engine: RayEngine, tmp_path: Path) -> None:
+    """A killed worker costs no item, and the caller hears of it."""
+    told: list[str] = []
+    engine.note = told.append
+    items = [tmp_path / name for name in ("a", "b", "poison", "c", "d")]
+    assert sorted(name for _, name in engine.map(die_once, items)) == ["a", "b", "c", "d", "poison"]
+    assert len(told) == 1 and "poison" in told[0] and "its worker died; trying again (2 of 3)" in told[0]
+
+
+@pytest.mark.slow
+def test_an_item_that_kills_three_workers_of_ray_is_blamed(engine: RayEngine, tmp_path: Path) -> None:
+    """An item whose worker dies each time ends the build with an error that names it."""
+    poison = tmp_path / "poison"
+    with pytest.raises(EngineError, match=r"poison.*its worker died, 3 times in a row"):
+        list(engine.map(die_always, [tmp_path / "a", poison, tmp_path / "b"]))
+    assert poison.read_text() == "xxx"
+
+
+def test_nobody_else_reaches_a_ray_started_here(engine: RayEngine) -> None:
+    """Every port of the processes that belong to it listens on 127.0.0.1 alone, and no dashboard answers."""
+    assert engine.workers == 2
+    family = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    names = {process.name() for process in family}
+    ports = [place for process in family for place in process.net_connections("inet") if place.status == "LISTEN"]
+    assert {"raylet", "gcs_server"} <= names and ports
+    assert {place.laddr.ip.removeprefix("::ffff:") for place in ports} == {"127.0.0.1"}
+    assert 8265 not in {place.laddr.port for place in ports}
+
+
+def test_only_the_engine_imports_ray() -> None:
+    """No stage, no command and no other module names Ray in an import, not even lazily."""
+    named = {path.name for path in modules() if "ray" in {name.split(".")[0] for name in imports(parsed(path))}}
+    assert named == {"ray.py"}
+    assert "ray" in {name.split(".")[0] for name in imports(ast.parse("def f():\n    import ray.exceptions"))}
+
+
+def test_without_ray_the_remedy_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Ray is not installed, the command ends with exit code 2 and says what to install."""
+    recipe = tmp_path / "recipe.yaml"
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "Say a.", "completion": "a"}\n')
+    recipe.write_text("name: r\nsources: {s: {path: rows.jsonl}}\nsplit: {validation: 0, test: 0}\ntokenizer: null\n")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = CliRunner().invoke(cli, ["build", str(recipe), "--engine", "ray"])
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == 'didact: error: the engine `ray` needs Ray: pip install "didact[ray]"'
+
+
+def test_an_address_is_for_ray() -> None:
+    """An address without the engine that uses it, and an engine that is not there, are refused before anything runs."""
+    with pytest.raises(CallError, match="add --engine ray"):
+        EngineChoice(address="10.0.0.1:6379")
+    with pytest.raises(UnknownName, match="unknown engine 'rey'; did you mean ray"):
+        EngineChoice("rey")  # type: ignore[arg-type]
