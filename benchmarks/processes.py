@@ -96,6 +96,12 @@ def ended(leader: int, seconds: float) -> bool:
     return True
 
 
+def stage_of(log: str) -> str:
+    """The stage that a build's log says it is in."""
+    begun = [line for line in log.splitlines() if line.endswith(" …")]
+    return begun[-1].removesuffix(" …") if begun else "start"
+
+
 def watched(process: subprocess.Popen[bytes], stage: Callable[[], str], interval: float = 0.2) -> dict[str, Peak]:
     """Wait for a command to end; the highest memory of its group in each stage that `stage` names meanwhile."""
     peaks: dict[str, Peak] = {}

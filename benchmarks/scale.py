@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 
 from benchmarks.material import made_up_words
-from benchmarks.processes import Peak, start, watched
+from benchmarks.processes import Peak, stage_of, start, watched
 from benchmarks.rounds import machine
 from didact.durable import read_json
 from didact.recipe.quantity import parse_count
@@ -142,12 +142,6 @@ def recipe(folder: Path) -> dict[str, Any]:
     }
 
 
-def _stage(log: Path) -> str:
-    """The stage that a build's log says it is in."""
-    begun = [line for line in log.read_text(encoding="utf-8").splitlines() if line.endswith(" …")]
-    return begun[-1].removesuffix(" …") if begun else "start"
-
-
 def table(store: Path, peaks: dict[str, Peak]) -> Iterator[str]:
     """Time and memory by stage, and what was made."""
     (path,) = (store / "builds").glob("*/build.json")
@@ -182,7 +176,7 @@ def main(folder: Path, records: str, workers: int, keep: bool) -> None:
     (folder / "recipe.json").write_bytes(orjson.dumps(recipe(folder)))
     began, log = time.monotonic(), folder / "log"
     process = start(["build", folder / "recipe.json", "--workers", str(workers)], log)
-    peaks = watched(process, lambda: _stage(log))
+    peaks = watched(process, lambda: stage_of(log.read_text(encoding="utf-8")))
     took = time.monotonic() - began
     click.echo(f"build: {took:,.0f} s, {count / took:,.0f} records/s with {workers} workers, exit {process.returncode}")
     if process.returncode:

@@ -53,6 +53,7 @@ class Measures:
     rows: int = 0
     bytes: int = 0
     """Of the stage that goes on: what it has worked on so far."""
+    counted: dict[str, int] = field(default_factory=dict)
     _name: str = ""
     _began: float = 0.0
     _cpu: float = 0.0
@@ -72,11 +73,15 @@ class Measures:
             self._worker_cpu += cost.cpu_seconds
             self._worker_peak = max(self._worker_peak, cost.peak_mb)
 
+    def chunks(self, made: int, found: int) -> None:
+        """Remember how many chunks were run, and how many had their result on file."""
+        self.counted = {"made": made, "found": found}
+
     def report(self) -> dict[str, Any]:
-        """End the last stage and give all."""
+        """End the last stage and give all, with the chunks run and found."""
         self._end()
         self._name = ""
-        return {"stages": self.done}
+        return {"stages": self.done, "chunks": self.counted}
 
     def _end(self) -> None:
         if self._name:

@@ -119,6 +119,8 @@ class Curated:
     accounts: list[Account] = field(default_factory=list)
     findings: dict[str, dict[str, int]] = field(default_factory=dict)
     cleaned: dict[str, dict[str, int]] = field(default_factory=dict)
+    made: int = 0
+    """Chunks that were run; the results of the others were on file."""
 
     @property
     def chunks_in_order(self) -> tuple[ChunkResult, ...]:
@@ -138,6 +140,7 @@ def curate_sources(inputs: Inputs, recipe: Recipe, engine: Engine, folder: Folde
         curated.chunks.append(ChunkResult(task.chunk.source, task.chunk.ordinal, task.key, folder, marker))
         rows, size = int(marker["rows"]), task.chunk.bytes
         if not marker.get(ON_FILE):
+            curated.made += 1
             curated.ran_rows, curated.ran_bytes = curated.ran_rows + rows, curated.ran_bytes + size
         for block in task.chunk.blocks:
             place = task.chunk.source, block.path

@@ -166,6 +166,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     job.stage("read, clean, measure")
     curated = curate_sources(job.inputs, recipe, job.engine, job.store.chunks, job.tell)
     job.measures.rows, job.measures.bytes = curated.ran_rows, curated.ran_bytes
+    job.measures.chunks(curated.made, len(curated.chunks) - curated.made)
     _refuse_rejected(curated.accounts, max_rejected)
     rows = Rows(in_order(curated.chunks), tuple(sorted(recipe.sources)))
     keys = stage_keys(recipe, base, [chunk.key for chunk in rows.chunks])

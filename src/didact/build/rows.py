@@ -6,6 +6,7 @@ there were, on which chunk came back first, or on the order in which files were 
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,10 +43,27 @@ class ChunkResult:
         with pa.memory_map(str(self.folder.file(name, self.marker["files"][name]))) as source:
             return pa.ipc.open_file(source).read_all()
 
+    def mapped(self, part: str) -> Mapped:
+        """The same, to be kept open for many small reads."""
+        return Mapped(self.folder / f"{self.key}.{part}.arrow")
+
     def segments(self, inside: I64) -> Segments:
         """The texts of some of the chunk's rows, opened for kernels; those of all rows without copying."""
         column = self.table("records")["segments"].combine_chunks()
         return Segments.from_arrow(column if len(inside) == self.rows else column.take(pa.array(inside)))
+
+
+class Mapped:
+    """A table mapped from disk that can give back the memory of its pages without being closed."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.table: pa.Table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(self._map))).read_all()
+
+    def let_go(self) -> None:
+        """Give the pages back; what is asked for again is mapped again."""
+        self._map.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from didact.build.rows import ChunkResult
+from didact.build.rows import ChunkResult, Mapped
 from didact.curate.order import I64
 from didact.durable import sha256_file, write_with
 from didact.recipe.mixes import Purpose
@@ -43,6 +43,26 @@ GROUP_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class OpenChunk:
+    """A chunk's records and side columns, mapped from disk."""
+
+    records: Mapped
+    side: Mapped
+
+    def take(self, inside: I64) -> pa.Table:
+        """Some records, and `content`, the content key that each has after cleaning.
+
+        The pages are given back: rows in training order come from all over all chunks, whose pages would add up to the
+        size of the data.
+        """
+        rows = pa.array(inside)
+        taken = self.records.table.take(rows).append_column("content", self.side.table.column("content").take(rows))
+        self.records.let_go()
+        self.side.let_go()
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
 class Gather:
     """Rows of chunks in a wanted order: for each, which of the chunks and which row in it."""
 
@@ -53,13 +73,11 @@ class Gather:
     def __len__(self) -> int:
         return len(self.chunk)
 
-    def opened(self) -> tuple[pa.Table, ...]:
-        """The chunks' records, mapped from disk, and `content`, the content key that each has after cleaning."""
-        return tuple(
-            chunk.table("records").append_column("content", chunk.table("side")["content"]) for chunk in self.chunks
-        )
+    def opened(self) -> tuple[OpenChunk, ...]:
+        """The chunks, open for `table`."""
+        return tuple(OpenChunk(chunk.mapped("records"), chunk.mapped("side")) for chunk in self.chunks)
 
-    def table(self, opened: tuple[pa.Table, ...], part: slice = slice(None)) -> pa.Table:
+    def table(self, opened: tuple[OpenChunk, ...], part: slice = slice(None)) -> pa.Table:
         """Some of the rows, or all, in the wanted order. opened: what `opened` gave."""
         chosen, inside = self.chunk[part], self.inside[part]
         parts, places = [], []
@@ -67,7 +85,7 @@ class Gather:
             where = np.flatnonzero(chosen == index)
             # Ascending rows first: a take in file order touches every mapped page once.
             where = where[np.argsort(inside[where], kind="stable")]
-            parts.append(opened[index].take(pa.array(inside[where])))
+            parts.append(opened[index].take(inside[where]))
             places.append(where)
         if not parts:
             return concat([]).append_column("content", pa.array([], pa.binary(16)))
@@ -134,7 +152,7 @@ def _write_shard(task: ShardTask) -> FileEntry:
     return write_tables(task.folder, task.name, first.schema, chain([first], tables))
 
 
-def _shard_rows(task: ShardTask, opened: tuple[pa.Table, ...], part: slice) -> pa.Table:
+def _shard_rows(task: ShardTask, opened: tuple[OpenChunk, ...], part: slice) -> pa.Table:
     table = task.rows.table(opened, part)
     records = _named(table, task.rows.sources(part), task.context)
     columns = _labels(table, records, task)

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from didact.cli import catalogue, curate, talk, train, versions
+from didact.cli.interrupt import EXIT_CODE, TOLD, end_for_sure
 from didact.errors import DidactError
 
 
@@ -31,8 +32,8 @@ class _Group(click.Group):
             click.echo(f"didact: error: {visible(str(error))}", err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("didact: interrupted; the same command goes on from what is complete", err=True)
-            ctx.exit(130)
+            click.echo(TOLD, err=True)
+            ctx.exit(EXIT_CODE)
         except BrokenPipeError:
             # The reader of a pipe left (`| head`); nobody is there to tell.
             sys.stderr.close()
@@ -58,4 +59,5 @@ def main() -> None:
     # Loading modules makes hundreds of thousands of objects and no cycle to free; looking for one takes 40 ms.
     gc.set_threshold(100_000, *gc.get_threshold()[1:])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_for_sure()
     cli()

@@ -105,6 +105,8 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self._stop_workers()
         self.close(wait_for_workers=kind is None)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
@@ -121,6 +123,22 @@ class LocalEngine:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=_start_worker)
         return self._pool
+
+    def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+        """Give the pool an item. A worker that starts for it never sees Ctrl-C, not even before it can ignore it."""
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return self.start().submit(function, item)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    def _stop_workers(self) -> None:
+        """End the workers amid their items, which can take as long as it takes to clean a chunk. They leave whole files
+        and asides, never half a file under its name.
+        """
+        processes = (self._pool._processes if self._pool is not None else None) or {}
+        for process in list(processes.values()):
+            process.terminate()
 
     def restart(self) -> None:
         """Drop a pool that lost a worker; the next use starts another."""
@@ -165,7 +183,7 @@ class _Round(Generic[Item, Result]):
                 except StopIteration:
                     break
             try:
-                self.flying[self.engine.start().submit(self.function, item)] = (item, attempt)
+                self.flying[self.engine.submit(self.function, item)] = (item, attempt)
             except BrokenProcessPool:
                 self._lost(item, attempt)
         return bool(self.flying)

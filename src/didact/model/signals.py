@@ -24,10 +24,13 @@ def stop_requests() -> Iterator[threading.Event]:
         asked.set()
         signal.signal(number, before[signal.Signals(number)])
 
+    # The command would end some seconds after Ctrl-C; saving may take longer.
+    listening = signal.set_wakeup_fd(-1)
     for number in before:
         signal.signal(number, ask)
     try:
         yield asked
     finally:
+        signal.set_wakeup_fd(listening)
         for number, handler in before.items():
             signal.signal(number, handler)

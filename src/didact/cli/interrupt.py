@@ -1,0 +1,41 @@
+"""Ctrl-C ends a command, also where Python cannot: inside a long kernel, or where a library swallows the interrupt.
+
+KeyboardInterrupt is raised between two bytecodes of the main thread. A kernel that runs for a minute has none, and an
+interrupt amid an import can leave the import lock held for good, so that the next thread to import something waits for
+ever (seen once in 22 interrupted builds on a busy machine). What is on disk is whole wherever a process ends, so ending
+it from outside is safe.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+
+GRACE = 10.0
+"""Seconds that a command has to end by itself: to let workers go and to delete what is half-written."""
+
+EXIT_CODE = 130
+TOLD = "didact: interrupted; the same command goes on from what is complete"
+
+
+def end_for_sure(grace: float = GRACE) -> None:
+    """From now on end this process some time after Ctrl-C, or at the second one, unless it has ended before.
+
+    Who needs longer, as training does to save, takes the descriptor away meanwhile (`signal.set_wakeup_fd`).
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    # The system's handler writes the number of each signal there at once, whatever the main thread does.
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reading, grace), daemon=True).start()
+
+
+def _watch(reading: int, grace: float) -> None:
+    while os.read(reading, 1)[0] != signal.SIGINT:
+        pass
+    # The second one, or the end of the time.
+    select.select([reading], [], [], grace)
+    os.write(2, f"{TOLD}\n".encode())
+    os._exit(EXIT_CODE)  # workers end when their parent is gone
