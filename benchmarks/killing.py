@@ -123,7 +123,6 @@ class Trial:
         """Kill whom it is about, waiting for a worker until there is one; False when the build ended before."""
         while process.poll() is None:
             alive = members(process.pid)
-            # The first two processes that Python starts: one tracks semaphores, the others work.
             workers = [pid for pid in alive if pid != process.pid and _works(pid)]
             chosen = {"all": alive, "leader": [process.pid], "worker": rng.sample(workers, 1) if workers else []}[who]
             if chosen:
@@ -168,9 +167,9 @@ class Trial:
 
 
 def _works(pid: int) -> bool:
-    """Whether a process is a worker, and not the one that tracks its resources."""
+    """Whether a process is a worker, or the server that workers are forked from, and not the tracker of resources."""
     try:
-        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner
 
 from benchmarks.__main__ import main
 from benchmarks.material import instructions, synthetic, write_jsonl
 from benchmarks.rounds import Comparison, compare
+from benchmarks.scale import lines
 
 
 def test_material_is_the_same_each_time_and_read_back_from_a_file(tmp_path: Path) -> None:
@@ -21,6 +23,29 @@ def test_material_is_the_same_each_time_and_read_back_from_a_file(tmp_path: Path
     read = instructions(write_jsonl(rows, tmp_path / "rows.jsonl"), 150)
     assert [row["output"] for row in read] == [row["output"] for row in rows[:150]]
     assert all(row["input"] in other["instruction"] for row, other in zip(rows, read, strict=False))
+
+
+def test_material_of_any_size_has_copies_and_dirt_in_their_shares() -> None:
+    """Lines depend on the seed alone; copies, near-copies and each kind of dirt are there as often as stated."""
+    made = list(lines(20_000))
+    assert made == list(lines(20_000)) and made[:50] != list(lines(50, seed=2))
+    assert len(made) == 20_000 and 20 <= sum(line.startswith(b"\n") for line in made) <= 70
+    assert 10 <= sum(not _is_json(line) for line in made) <= 60
+    outputs = [orjson.loads(line)["output"] for line in made if _is_json(line)]
+    copies = len(outputs) - len(set(outputs))
+    assert 0.02 < copies / len(outputs) < 0.05
+    lengths = sorted(len(output.split()) for output in outputs)
+    assert 25 <= lengths[len(lengths) // 2] <= 40 and lengths[-1] > 200
+    for mark in ("@", "\u20ac", "<p>"):
+        assert any(mark in output for output in outputs)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def test_contenders_take_turns() -> None:

@@ -15,8 +15,11 @@ from pathlib import Path
 import pytest
 from tiny_recipe import build_tiny, bytes_of, tiny, write_inputs
 
+from benchmarks.killing import build_json, markers, trial
+from benchmarks.scale import recipe as scale_recipe
+from benchmarks.scale import write
 from didact.build.pipeline import build
-from didact.durable import ASIDE
+from didact.durable import ASIDE, read_json
 from didact.errors import StoreError
 from didact.store.layout import Store
 from didact.store.version import Version
@@ -80,8 +83,14 @@ def holds_after_kill(home: Path, store: Path, whole: Mapping[str, str]) -> None:
     place = Store(store)
     for version in place.versions("tiny"):
         assert Version.open(place.version("tiny", version)).verify() == []
+    before, built = markers(store), build_json(store).is_file()
     again = build(tiny(home, store=str(store)), workers=1)
     assert again.verify() == [] and bytes_of(again) == whole
+    after = markers(store)
+    assert {name: after.get(name) for name in before} == before
+    if not built:
+        # One chunk for each source; what was whole was found, the rest was made.
+        assert read_json(build_json(store))["chunks"] == {"made": 3 - len(before), "found": len(before)}
     assert place.versions("tiny") == [again.path.name] and place.ref("tiny", "latest") == again.path.name
     assert not list(store.rglob(f"{ASIDE}*"))
 
@@ -94,6 +103,17 @@ def test_a_killed_build_goes_on_to_the_same_bytes(
     killed_at(home, max(1, round(share * syncs(home))), tmp_path)
     holds_after_kill(home, tmp_path, whole)
     shutil.rmtree(home / "counted")
+
+
+@pytest.mark.slow
+def test_a_build_with_workers_may_be_killed_at_random_moments(tmp_path: Path) -> None:
+    """Whoever is killed (all, the leader, a worker), the same bytes come out, and no whole chunk is made again."""
+    write(tmp_path, 30_000)
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps(scale_recipe(tmp_path)))
+    (tmp_path / "stores").mkdir()
+    made = trial(recipe, tmp_path / "stores", moments=6, seed=1)
+    assert sum(made.hits.values()) == 6 and made.chunks == 4
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from types import TracebackType
 from typing import Generic, Self
 
@@ -54,6 +54,20 @@ def fitting_workers(total_bytes: int) -> int:
     A spawned worker needs about two seconds to load its kernels; one core cleans 8 MB of instructions in less.
     """
     return available_cores() if total_bytes > _SMALL else 1
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes that start inside the block never see Ctrl-C, which a terminal sends to all: not even before they can
+    say that they ignore it. This process sees it at the end of the block.
+    """
+    # Started with the first worker, this process of Python's would lift the block.
+    resource_tracker.ensure_running()
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def _start_worker() -> None:
@@ -97,7 +111,8 @@ class LocalEngine:
         self._context = multiprocessing.get_context(_METHOD)
         if _METHOD == "forkserver" and self.workers > 1:
             self._context.set_forkserver_preload(list(preload))
-            forkserver.ensure_running()
+            with _deaf_children():
+                forkserver.ensure_running()
 
     def __enter__(self) -> Self:
         return self
@@ -125,12 +140,9 @@ class LocalEngine:
         return self._pool
 
     def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
-        """Give the pool an item. A worker that starts for it never sees Ctrl-C, not even before it can ignore it."""
-        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        """Give the pool an item, for which a worker may start."""
+        with _deaf_children():
             return self.start().submit(function, item)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
     def _stop_workers(self) -> None:
         """End the workers amid their items, which can take as long as it takes to clean a chunk. They leave whole files
