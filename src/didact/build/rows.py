@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,16 @@ class ChunkResult:
 
     def table(self, part: str) -> pa.Table:
         """The chunk's `records`, `side` or `rejected` table, mapped from disk."""
-        name = f"{self.key}.{part}.arrow"
-        with pa.memory_map(str(self.folder.file(name, self.marker["files"][name]))) as source:
+        with pa.memory_map(str(self._file(part))) as source:
             return pa.ipc.open_file(source).read_all()
 
     def mapped(self, part: str) -> Mapped:
         """The same, to be kept open for many small reads."""
-        return Mapped(self.folder / f"{self.key}.{part}.arrow")
+        return Mapped(self._file(part))
+
+    def _file(self, part: str) -> Path:
+        name = f"{self.key}.{part}.arrow"
+        return self.folder.file(name, self.marker["files"][name])
 
     def segments(self, inside: I64) -> Segments:
         """The texts of some of the chunk's rows, opened for kernels; those of all rows without copying."""

@@ -59,15 +59,24 @@ def fitting_workers(total_bytes: int) -> int:
 @contextmanager
 def _deaf_children() -> Iterator[None]:
     """Processes that start inside the block never see Ctrl-C, which a terminal sends to all: not even before they can
-    say that they ignore it. This process sees it at the end of the block.
+    say that they ignore it. This process answers it at the end of the block, when it knows whom it has started.
     """
     # Started with the first worker, this process of Python's would lift the block.
     resource_tracker.ensure_running()
+    heard: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread() and callable(handler)
+    if mine:
+        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        if mine:
+            signal.signal(signal.SIGINT, handler)
+        if heard and callable(handler):
+            handler(signal.SIGINT, None)
 
 
 def _start_worker() -> None:
