@@ -112,10 +112,13 @@ def test_commands_import_nothing_heavy_at_the_top() -> None:
             "click",
             "collections",
             "gc",
+            "os",
             "pathlib",
+            "select",
             "signal",
             "sys",
             "textwrap",
+            "threading",
             "typing",
         }, path.name
 
