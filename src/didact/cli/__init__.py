@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from didact.cli import catalogue, curate, talk, train, versions
+from didact.cli import catalogue, curate, preview, talk, train, versions
 from didact.cli.interrupt import EXIT_CODE, TOLD, end_for_sure
 from didact.errors import DidactError
 
@@ -49,7 +49,7 @@ def cli() -> None:
     """
 
 
-for _module in (catalogue, curate, versions, train, talk):
+for _module in (catalogue, curate, versions, preview, train, talk):
     for _command in _module.COMMANDS:
         cli.add_command(_command)
 

@@ -44,7 +44,7 @@ _NEEDED = {"messages": ["messages"], "text": ["text"], "chosen": ["prompt", "cho
 """What is rendered, and the columns it is made from."""
 
 
-class _Batch(NamedTuple):
+class RenderedRows(NamedTuple):
     """Rendered rows. Of plain text, where all ids but the first of a record weigh 1, weights and turns are None."""
 
     ids: NDArray[np.int32]
@@ -68,7 +68,7 @@ def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, wor
         return dict(present)
     mixes: dict[str, dict[str, Any]] = {}
     for (mix, split), files in _splits(version_dir):
-        column = _text_column(files[0])
+        column = text_column(files[0])
         mixes.setdefault(mix, {})[split] = _split(files, column, tokenizer, out_dir / mix / split, key, workers)
     manifest = {
         "layout": TOKENS_LAYOUT,
@@ -105,7 +105,7 @@ def _splits(version_dir: Path) -> list[tuple[tuple[str, str], list[Path]]]:
     return [(key, list(group)) for key, group in itertools.groupby(files, key=split_of)]
 
 
-def _text_column(file: Path) -> str:
+def text_column(file: Path) -> str:
     """What is rendered: `messages` in a finetune mix, `text` in a pretrain mix, `chosen` (and rejected) of pairs."""
     names = pq.read_schema(file).names
     found = next((name for name in _NEEDED if name in names), None)
@@ -152,8 +152,8 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
         weights = stack.enter_context(_WeightWriter(folder / "weights.npy"))
         turns = stack.enter_context(_TurnWriter(folder)) if column != "text" else None
         bounds.append(np.zeros(1, np.int64))
-        for rows in _rows(files, column):
-            batch = _render(rows, column, renderer, threads)
+        for rows in mix_rows(files, column):
+            batch = render_rows(rows, column, renderer, threads)
             ids.append(batch.ids)
             bounds.append(batch.bounds[1:] + tokens)
             record_ids.append(np.repeat(_id_bytes(rows.column("id")), sides, axis=0))
@@ -184,7 +184,8 @@ def _codes(names: list[str], known: dict[str, int]) -> NDArray[np.int32]:
     return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int32)
 
 
-def _rows(files: list[Path], column: str) -> Iterator[pa.RecordBatch]:
+def mix_rows(files: list[Path], column: str) -> Iterator[pa.RecordBatch]:
+    """Rows of a version's files in order, with the columns that rendering and token shards need."""
     for file in files:
         with pq.ParquetFile(file) as parquet:
             present = parquet.schema_arrow.names
@@ -196,17 +197,18 @@ def _rows(files: list[Path], column: str) -> Iterator[pa.RecordBatch]:
             yield from parquet.iter_batches(_BATCH_ROWS, columns=wanted)
 
 
-def _render(rows: pa.RecordBatch, column: str, renderer: Renderer, threads: int) -> _Batch:
+def render_rows(rows: pa.RecordBatch, column: str, renderer: Renderer, threads: int = 1) -> RenderedRows:
+    """Rows of a version as the trainer reads them; `column` is what `text_column` names."""
     if column == "text":
         encoded = renderer.render_texts(rows.column("text"), threads)
-        return _Batch(encoded.ids, encoded.bounds, None, None)
+        return RenderedRows(encoded.ids, encoded.bounds, None, None)
     tools = rows.column("tools").to_pylist() if "tools" in rows.schema.names else []
     if column == "chosen":
         dialogues, tools = _sides(rows), [definitions for definitions in tools for _ in range(2)]
     else:
         dialogues = rows.column("messages").to_pylist()
     batch = renderer.render_batch(dialogues, tools, threads)
-    return _Batch(batch.ids, batch.bounds, batch.weights, batch.turns)
+    return RenderedRows(batch.ids, batch.bounds, batch.weights, batch.turns)
 
 
 def _sides(rows: pa.RecordBatch) -> list[Dialogue]:
