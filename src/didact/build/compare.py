@@ -152,13 +152,16 @@ class PromptSets:
         views: tuple[ViewName, ...] = ("prompt", "text")
         return ShingleSets(*self.rows.sets(self.living, lambda texts: shingles(view_of(texts, views), self.ngram)))
 
-    def near_copies(self, split: NDArray[np.int8], threshold: float) -> NDArray[np.bool_]:
-        """Rows that are held out and have a training row at or above the threshold, and those training rows."""
-        held = np.flatnonzero(split != 0).astype(np.int64)
-        train = np.flatnonzero(split == 0).astype(np.int64)
-        nearest = nearest_training(self.sets.take(held), self.sets, train, threshold)
+    def near_copies(self, held: I64, train: I64, threshold: float) -> NDArray[np.bool_]:
+        """Places of `living`: those among `held` that have one of `train` at or above the threshold, and the most
+        similar one of each.
+        """
+        # A few training rows are looked through alone, all of them where they are.
+        few = len(train) < len(self.living) // 4
+        records, rows = (self.sets.take(train), np.arange(len(train))) if few else (self.sets, train)
+        nearest = nearest_training(self.sets.take(held), records, rows, threshold)
         leaking = nearest.rows >= 0
-        found = np.zeros(len(split), np.bool_)
+        found = np.zeros(len(self.living), np.bool_)
         found[held[leaking]] = True
-        found[nearest.rows[leaking]] = True
+        found[train[nearest.rows[leaking]] if few else nearest.rows[leaking]] = True
         return found

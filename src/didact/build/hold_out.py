@@ -53,7 +53,11 @@ def hold_out(rows: Rows, alive: NDArray[np.bool_], recipe: Recipe) -> HeldOut:
     ]
     given = SplitInput(rows.ids[living], rows.source[living], tuple(key.astype(np.uint64) for key in keys))
     chosen = split_rows(
-        given, settings, quotas, f"{recipe.seed}", lambda split: prompts.near_copies(split, settings.similarity)
+        given,
+        settings,
+        quotas,
+        f"{recipe.seed}",
+        lambda held, train: prompts.near_copies(held, train, settings.similarity),
     )
     split = np.full(len(rows), -1, np.int8)
     split[living] = chosen
@@ -92,7 +96,7 @@ def _checked(
         return None
     keys = rows.column("prompt_key")[living]
     same = np.isin(keys[held], keys[~held]) & (keys[held] != 0)
-    near = prompts.near_copies(split, threshold) & held
+    near = prompts.near_copies(np.flatnonzero(held), np.flatnonzero(~held), threshold) & held
     if same.any() or near.any():
         raise AccountingError(
             f"leak check: {int(same.sum())} held-out prompts equal and {int(near.sum())} resemble a training prompt; "

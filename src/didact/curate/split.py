@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from didact.curate.components import components, same_key_pairs
@@ -31,8 +31,10 @@ class SplitInput:
     """Group keys, prompt keys, task keys: rows that share one never part."""
 
 
-Leaks = Callable[[NDArray[np.int8]], NDArray[np.bool_]]
-"""Given the split of every row: held-out rows that are near-copies of a training row, and the rows they copy."""
+Leaks = Callable[[I64, I64], NDArray[np.bool_]]
+"""Given held-out rows and training rows: which of all rows are held out and near-copies of one of that training, or
+are what they copy.
+"""
 
 
 def split_rows(
@@ -47,14 +49,15 @@ def split_rows(
     """
     labels = _components(rows)
     order = _component_order(labels, rows.ids, key)
-    banned: set[int] = set()
+    banned = np.zeros(len(labels), np.bool_)
     split = np.zeros(len(labels), np.int8)
     for attempt in range(_ROUNDS):
+        before = split
         split = _hold_out(labels, order, rows.sources, quotas, banned, whole=settings.by == "task")
-        leaking = _leaking(labels, split, leaks)
-        if not leaking:
+        leaking = _leaking(labels, before, split, leaks)
+        if not len(leaking):
             break
-        banned |= leaking
+        banned[leaking] = True
         if attempt == _ROUNDS - 1:
             split = _return_leaks(labels, split, leaking, leaks)
     _refuse_empty(split, quotas)
@@ -77,9 +80,6 @@ class _Components:
     """Rows of component c: rows[bounds[c]:bounds[c + 1]]."""
     order: I64
 
-    def __iter__(self) -> Iterator[I64]:
-        return (self.rows[self.bounds[one] : self.bounds[one + 1]] for one in self.order)
-
 
 def _component_order(labels: I64, ids: U64, key: str) -> _Components:
     by_label = np.argsort(labels, kind="stable").astype(np.int64)
@@ -90,39 +90,76 @@ def _component_order(labels: I64, ids: U64, key: str) -> _Components:
 
 def _hold_out(
     labels: I64,
-    order: _Components,
+    components: _Components,
     sources: NDArray[np.int32],
     quotas: dict[int, tuple[int, int]],
-    banned: set[int],
+    banned: NDArray[np.bool_],
     whole: bool,
 ) -> NDArray[np.int8]:
+    """banned: by label, the components that stay in training.  whole: a component may take more than is wanted."""
+    wanted = np.zeros((3, 1 + max([0, *quotas, int(sources.max(initial=0))])), np.int64)
+    for source, (validation, test) in quotas.items():
+        wanted[[VALIDATION, TEST], source] = validation, test
     split = np.zeros(len(labels), np.int8)
-    wanted = {TEST: {s: q[1] for s, q in quotas.items()}, VALIDATION: {s: q[0] for s, q in quotas.items()}}
-    for members in order:
-        if not any(any(left.values()) for left in wanted.values()):
-            break
-        if int(labels[members[0]]) in banned:
-            continue
-        need = Counter(sources[members].tolist())
-        for target, left in wanted.items():
-            if all(left.get(s, 0) >= (1 if whole else n) for s, n in need.items()):
-                split[members] = target
-                for s, n in need.items():
-                    left[s] = max(0, left[s] - n)
-                break
+    _take_out(
+        components.rows, components.bounds, components.order, banned[labels[components.rows]], sources, wanted, whole,
+        split,
+    )  # fmt: skip
     return split
 
 
-def _leaking(labels: I64, split: NDArray[np.int8], leaks: Leaks) -> set[int]:
-    """Components to keep in training: those that leak, and those they leak from, which would leak in their place."""
-    return set(labels[leaks(split)].tolist()) if split.any() else set()
+@njit(cache=True, nogil=True)
+def _take_out(rows, bounds, order, banned, sources, wanted, whole, split):  # type: ignore[no-untyped-def]
+    """Put each component, in order, into the first of test and validation in which all its sources want it.
+
+    banned: by place in `rows`.  wanted: (3, sources), what is left to take for each split; lowered.
+    """
+    need = np.zeros(wanted.shape[1], np.int64)
+    left = wanted.sum()
+    for one in order:
+        if left == 0:
+            break
+        start, end = bounds[one], bounds[one + 1]
+        if banned[start]:
+            continue
+        for place in range(start, end):
+            need[sources[rows[place]]] += 1
+        for target in (TEST, VALIDATION):
+            fits = True
+            for place in range(start, end):
+                source = sources[rows[place]]
+                fits &= wanted[target, source] >= (1 if whole else need[source])
+            if fits:
+                for place in range(start, end):
+                    source = sources[rows[place]]
+                    split[rows[place]] = target
+                    taken = min(wanted[target, source], 1)
+                    wanted[target, source] -= taken
+                    left -= taken
+                break
+        for place in range(start, end):
+            need[sources[rows[place]]] = 0
 
 
-def _return_leaks(labels: I64, split: NDArray[np.int8], leaking: set[int], leaks: Leaks) -> NDArray[np.int8]:
+def _leaking(labels: I64, before: NDArray[np.int8], split: NDArray[np.int8], leaks: Leaks) -> I64:
+    """Components to keep in training: those that leak, and those they leak from, which would leak in their place.
+
+    Only what has changed since `before` is compared: rows that are held out now with all training, and those held out
+    already, whose leaks were found then, with what has come back to training.
+    """
+    held, was = split != TRAIN, before != TRAIN
+    found = np.zeros(len(split), np.bool_)
+    for one, other in ((held & ~was, ~held), (held & was, was & ~held)):
+        if one.any() and other.any():
+            found |= leaks(np.flatnonzero(one).astype(np.int64), np.flatnonzero(other).astype(np.int64))
+    return np.unique(labels[found])
+
+
+def _return_leaks(labels: I64, split: NDArray[np.int8], leaking: I64, leaks: Leaks) -> NDArray[np.int8]:
     """Without replacement: leaking components go back to training until none is left."""
-    while leaking:
-        split = np.where(np.isin(labels, list(leaking)), np.int8(TRAIN), split)
-        leaking = _leaking(labels, split, leaks)
+    while len(leaking):
+        before, split = split, np.where(np.isin(labels, leaking), np.int8(TRAIN), split)
+        leaking = _leaking(labels, before, split, leaks)
     return split
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from didact.records import AnyRecord
 from didact.store.holdings import batches
@@ -77,7 +78,7 @@ def _first(
                 seen[key] += 1
                 if seen[key] <= most:
                     chosen.append(place)
-            yield from batch.take(chosen).to_pylist()
+            yield from batch.take(pa.array(chosen, pa.int64())).to_pylist()
 
 
 def _rows(version: Version, part: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
