@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,107 @@ def test_a_third_party_format_reads_back(version: Version, tmp_path: Path) -> No
     assert json.loads((tmp_path / "out" / "export.json").read_text())["licenses"] == {"stories": "CC0-1.0"}
 
 
+WRAPPED: dict[str, dict[str, Any]] = {
+    "sni": {
+        f"task00{number}_sorting.json": {
+            "Definition": [f"Sort {number} numbers."],
+            "Positive Examples": [{"input": "2 1", "output": "1 2", "explanation": "By size."}],
+            "Negative Examples": [],
+            "Categories": ["Sorting"],
+            "URL": ["somewhere"],
+            "Instances": [{"id": f"{number}-{n}", "input": f"{n} 1", "output": [f"1 {n}"]} for n in range(2, 7)],
+        }
+        for number in (1, 2)
+    },
+    "bbh": {
+        "negation.json": {
+            "canary": "canary GUID 1",
+            "examples": [{"input": f"not True and {n} is", "target": "False"} for n in range(5)],
+        }
+    },
+    "squad": {
+        "dev.json": {
+            "version": "v2.0",
+            "data": [
+                {
+                    "title": title,
+                    "paragraphs": [
+                        {
+                            "context": f"{title} is a town of {n} people.",
+                            "qas": [
+                                {"id": f"{title}{n}", "question": f"How many live in {title}?", "answers": [
+                                    {"text": str(n), "answer_start": len(f"{title} is a town of ")}]},
+                                {"id": f"{title}{n}x", "question": "Who is mayor?", "answers": [],
+                                 "is_impossible": True},
+                            ],
+                        }
+                        for n in (300, 4000)
+                    ],
+                }
+                for title in ("Ahlen", "Bonn")
+            ],
+        }
+    },
+    "self_instruct": {
+        "seeds.jsonl": {
+            "id": "seed_task_0",
+            "name": "sorting",
+            "instruction": "Sort the letters.",
+            "instances": [{"input": f"b a {n}", "output": f"a b {n}"} for n in range(4)],
+            "is_classification": False,
+        }
+    },
+}  # fmt: skip
+"""Files of formats that wrap their rows."""
+
+
+@pytest.mark.parametrize("to", WRAPPED)
+def test_formats_that_wrap_rows_read_back(to: str, tmp_path: Path) -> None:
+    """What was read from files of a nesting format is exported into such files, and reads as the same records."""
+    from didact import read
+
+    (tmp_path / "in").mkdir()
+    for name, content in WRAPPED[to].items():
+        (tmp_path / "in" / name).write_text(json.dumps(content))
+    recipe = {
+        "name": "wrapped", "store": str(tmp_path / "store"), "tokenizer": None, "dedup": {"minhash": None},
+        "sources": {"own": {"path": str(tmp_path / "in"), "format": to}}, "split": {"validation": 0, "test": 0},
+        "mixes": {"finetune": {"sources": {"own": {"epochs": 2}}}},
+    }  # fmt: skip
+    version = build(recipe, workers=1)
+    done = version.export(tmp_path / "out", to)
+    assert not done.lost and not done.left_out
+    assert done.mixes["finetune"]["train"] == version.table("finetune").num_rows == sum(f.rows for f in done.files)
+    written = [path for path in sorted((tmp_path / "out" / "finetune").rglob("*")) if path.is_file()]
+    given = Counter(record.canonical() for record in read(tmp_path / "in", to))
+    again = Counter(record.canonical() for path in written for record in read(path, to))
+    assert len(again) == len(given) > 3 and set(again.values()) == {2}
+    assert {one.content_id() for one in read(tmp_path / "in", to)} == {
+        one.content_id() for path in written for one in read(path, to)
+    }
+    if to == "sni":
+        assert [path.name for path in written] == list(WRAPPED["sni"])
+        assert (
+            json.loads(written[0].read_text())["Positive Examples"]
+            == WRAPPED["sni"][written[0].name]["Positive Examples"]
+        )
+
+
+def test_objects_too_large_to_be_held_become_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of one task that are more than is held at once stand in further folders under the same name."""
+    from didact import read
+
+    monkeypatch.setattr("didact.store.foreign._HELD", 600)
+    only = build_tiny(tmp_path, mixes={"finetune": {"sources": {"sums": {"epochs": 1}}}})
+    done = only.export(tmp_path / "out", "bbh")
+    names = [file.path for file in done.files if file.path.startswith("finetune/train")]
+    assert names[0] == "finetune/train/part-00001/rows.json" and names[-1] == "finetune/train/rows.json"
+    asked = [vars(record)["input"] for name in names for record in read(tmp_path / "out" / name, "bbh")]
+    records = map(json.loads, only.table("finetune")["record"].to_pylist())
+    assert sorted(asked) == sorted(record["question"] for record in records) and len(names) == 3
+    assert sum(file.rows for file in done.files) == sum(only.manifest.mixes["finetune"].rows.values())
+
+
 def test_loss_is_refused_or_counted(version: Version, tmp_path: Path) -> None:
     """A format that cannot hold the records is one error that names the first; with leave, what is lost is counted and
     rows in = lines + left out.
@@ -222,7 +324,7 @@ def test_what_does_not_fit_is_a_bad_call(version: Version, tmp_path: Path) -> No
     for to, mixes, told in (
         ("parqet", None, "unknown export format 'parqet'"),
         ("jsonl", ["fintune"], "unknown mix 'fintune'; did you mean finetune"),
-        ("sni", None, "unknown export format"),
+        ("bare_text", None, "unknown export format"),
     ):
         with pytest.raises(UnknownName, match=told):
             version.export(tmp_path / "out", to, mixes)

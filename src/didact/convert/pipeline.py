@@ -17,7 +17,7 @@ from didact.convert.items import Element, Item, elements
 from didact.convert.losses import Conversion, Ledger
 from didact.convert.memory import memory_elements
 from didact.convert.records import Edit, Given, Rewriter, Writer
-from didact.convert.targets import WRITE, NewRow, elements_of, objects_of, write_objects
+from didact.convert.targets import WRITE, write_objects
 from didact.durable import atomic_dir, write_with
 from didact.engine.local import without_cycle_collector
 from didact.errors import CallError, WouldLose
@@ -31,6 +31,7 @@ from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.containers import Container
 from didact.sources.cutting import read_blocks
 from didact.sources.files import SUFFIXES, bare_suffix
+from didact.sources.gathering import FileHeaders, NewRow, elements_of, object_name, objects_of
 from didact.sources.given import given_source
 from didact.sources.plan import plan_source
 from didact.sources.read import header_of
@@ -291,7 +292,8 @@ def _new_rows(job: _Job, stream: Iterable[Given], format: str, name: str) -> Ite
 def _row_maker(job: _Job, format: str, name: str) -> Callable[[Given], Iterator[NewRow]]:
     if format == job.adapter.name and job.adapter.list_key is None:
         return Rewriter(job.adapter, job.columns, job.edit, job.ledger).rows
-    return Writer(job.adapter, job.edit, job.ledger, lambda header: name or f"{header.task or 'rows'}.json").rows
+    headers = FileHeaders(job.adapter, (lambda _: name) if name else object_name)
+    return Writer(job.adapter, job.edit, job.ledger, headers).rows
 
 
 def _convert_rows(

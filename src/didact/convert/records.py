@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from didact.convert.items import Element, Item
 from didact.convert.losses import Ledger
-from didact.convert.targets import NewRow, compact
 from didact.errors import DataError, NoPlace
 from didact.formats.detect import renamed, restored
 from didact.formats.json_edit import edited
 from didact.formats.registry import Adapter
 from didact.formats.writing import Loss, convert_record, row_pointer, write_row
-from didact.records import Header, Record, Task
+from didact.records import Header, Record
+from didact.sources.gathering import FileHeaders, NewRow, compact
 from didact.sources.rewriting import Several
 
 Edit = Callable[[Record], Record]
@@ -139,9 +139,7 @@ class Writer:
     adapter: Adapter
     edit: Edit | None
     ledger: Ledger
-    name: Callable[[Header], str]
-    """Name of the file in which records with a header will stand."""
-    _written: dict[str, Header | None] = field(default_factory=dict)
+    headers: FileHeaders
 
     def rows(self, given: Given) -> Iterator[NewRow]:
         """An element's records as rows; what they lose goes into the ledger."""
@@ -157,10 +155,12 @@ class Writer:
                 before = record.canonical()
                 record = _edited(self.edit, record)
                 self.ledger.report.changed += record.canonical() != before
-            header = self._header(record, given.header)
+            header = self.headers.of(record, given.header)
             try:
                 own = item.row if given.format == self.adapter.name else None
-                row, lost = convert_record(self.adapter, record, given.header, header, self._read_back(header), own)
+                row, lost = convert_record(
+                    self.adapter, record, given.header, header, self.headers.read_back(header), own
+                )
             except NoPlace as error:
                 self.ledger.lost(place, [Loss(error.pointer, error.message)], left_out=True)
                 continue
@@ -172,20 +172,3 @@ class Writer:
                 self.ledger.lost(place, lost)
             text = compact(row) if own is None else one_line(edited(given.raw, row))
             yield NewRow(place, text, header, losing=bool(lost))
-
-    def _header(self, record: Record, header: Header | None) -> Header | None:
-        """What the record's new file says once: for files of one task, what the record says is to be done."""
-        if self.adapter.write_header is None or header is not None:
-            return header
-        if isinstance(record, Task) and record.definition:
-            return Header(task=record.task, definition=[record.definition]).with_id()
-        return None
-
-    def _read_back(self, header: Header | None) -> Header | None:
-        """A header as it will be read from the new file."""
-        if self.adapter.write_header is None or self.adapter.header is None:
-            return None
-        own = header or Header()
-        if own.id not in self._written:
-            self._written[own.id] = self.adapter.header(self.adapter.write_header(own, {}), self.name(own))
-        return self._written[own.id]

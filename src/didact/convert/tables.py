@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -22,9 +22,7 @@ from didact.formats.registry import Adapter
 from didact.formats.writing import Loss, losses
 from didact.sources.cells import spelled_cell
 from didact.sources.files import bare_suffix, write_stream
-
-if TYPE_CHECKING:
-    from didact.convert.targets import NewRow
+from didact.sources.gathering import NewRow, elements_of
 
 _MOST_COLUMNS = 10_000
 _GROUP = 10_000
@@ -49,8 +47,6 @@ class Spool:
 
     def fill(self, rows: Iterator[NewRow], adapter: Adapter, ledger: Ledger) -> None:
         """Write all rows that are objects. Raises DataError for nested formats, and for too many columns."""
-        from didact.convert.targets import elements_of
-
         if adapter.gather is not None:
             raise DataError(f"format '{adapter.name}' nests its rows, which a table cannot; write .json or .jsonl")
         with self.path.open("wb") as out:

@@ -7,9 +7,8 @@ line) is found by reading back what it would hold.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -17,62 +16,13 @@ from didact.convert.losses import Ledger
 from didact.convert.tables import write_columnar, write_table
 from didact.errors import DataError
 from didact.formats.fields import kind_of, pointer
-from didact.formats.json_edit import spelled
 from didact.formats.registry import Adapter
 from didact.formats.writing import Loss
-from didact.records import Header
-from didact.sources.containers import OBJECT_LIMIT, Container
+from didact.sources.containers import Container
 from didact.sources.files import write_stream
-
-_TOGETHER = 10_000
-"""Rows of a nested format that are gathered into elements at a time."""
-
-
-class NewRow(NamedTuple):
-    """A row to be written, and where its record was read."""
-
-    place: str
-    text: bytes
-    """JSON on one line."""
-    header: Header | None = None
-    """What the row's file says once."""
-    whole: bool = False
-    """Whether this is an element of a nested file already."""
-    losing: bool = False
-    """Whether its record is known to lose something."""
-    code: str = ""
-    """Why it could not be read, when it is copied all the same."""
-
+from didact.sources.gathering import NewRow, elements_of, object_name, objects_of
 
 Write = Callable[[Path, Iterator[NewRow], Adapter, Ledger], None]
-
-
-def compact(value: Any) -> bytes:
-    """A value as JSON text on one line. Raises DataError for what is no JSON value."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        try:
-            return spelled(value).encode("utf-8")
-        except (TypeError, ValueError) as error:
-            raise DataError(f"a row holds what JSON cannot: {error}") from error
-
-
-def elements_of(rows: Iterator[NewRow], adapter: Adapter) -> Iterator[bytes]:
-    """Rows as the elements of their file: for nested formats gathered, for others as they are."""
-    if adapter.gather is None:
-        yield from (row.text for row in rows)
-        return
-    while some := list(islice(rows, _TOGETHER)):
-        loose: list[Any] = []
-        for row in some:
-            if not row.whole:
-                loose.append(orjson.loads(row.text))
-                continue
-            yield from map(compact, adapter.gather(loose))
-            loose = []
-            yield row.text
-        yield from map(compact, adapter.gather(loose))
 
 
 def _write_lines(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger: Ledger) -> None:
@@ -110,32 +60,11 @@ def write_objects(folder: Path, rows: Iterator[NewRow], adapter: Adapter) -> lis
     names: list[str] = []
     folder.mkdir(parents=True, exist_ok=True)
     for header, text in objects_of(rows, adapter):
-        stem = "".join(c if c.isalnum() or c in "._-" else "-" for c in header.task or header.id[:12] or "rows")[:100]
-        name = f"{stem}.json" if f"{stem}.json" not in names else f"{stem}-{header.id[:12]}.json"
+        name = object_name(header)
+        name = name if name not in names else f"{name.removesuffix('.json')}-{header.id[:12]}.json"
         names.append(name)
         (folder / name).write_bytes(text)
     return names
-
-
-def objects_of(rows: Iterator[NewRow], adapter: Adapter) -> Iterator[tuple[Header, bytes]]:
-    """One object for each header, in the order in which the headers come. Rows are held in memory meanwhile.
-
-    Raises DataError when an object would be larger than what can be read again.
-    """
-    assert adapter.write_header is not None and adapter.list_key is not None
-    by_header: dict[str, tuple[Header, list[NewRow]]] = {}
-    size = 0
-    for row in rows:
-        header = row.header or Header()
-        by_header.setdefault(header.id, (header, []))[1].append(row)
-        size += len(row.text)
-        if size > OBJECT_LIMIT:
-            raise DataError(f"the object would be larger than {OBJECT_LIMIT:,} bytes; convert fewer files at a time")
-    for header, own in by_header.values():
-        head = [f"{spelled(key)}: {spelled(value)}" for key, value in adapter.write_header(header, {}).items()]
-        listed = b",\n".join(elements_of(iter(own), adapter))
-        opening = "".join(f"{member},\n" for member in head) + f"{spelled(adapter.list_key)}: [\n"
-        yield header, b"{" + opening.encode("utf-8") + listed + b"\n]}\n"
 
 
 def _write_text(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger: Ledger) -> None:

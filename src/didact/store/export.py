@@ -7,12 +7,10 @@ other name is a third-party format that an adapter writes.
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,11 @@ import orjson
 import pyarrow.parquet as pq
 
 from didact.durable import atomic_dir, sha256_file, write_atomic, write_json
-from didact.errors import CallError, CorruptVersion, DataError, NoPlace, UnknownName
-from didact.formats.registry import Adapter, adapters
-from didact.formats.writing import Loss, losses, write_row
-from didact.records import AnyRecord, Header
+from didact.errors import CallError, CorruptVersion, UnknownName
+from didact.formats.registry import adapters
+from didact.records import Header
 from didact.store.card import card
+from didact.store.foreign import Foreign, write_file
 from didact.store.manifest import FileEntry
 from didact.store.version import Version
 
@@ -37,9 +35,6 @@ _OWN = {
     "messages": "OpenAI chat lines {messages, tools}; preferences as {input, preferred_output, non_preferred_output}",
 }
 _BATCH = 4096
-
-Line = Callable[[dict[str, Any]], Any]
-"""A row of a shard as the value of one line; None when the format has no place for it."""
 
 
 @dataclass
@@ -75,7 +70,7 @@ class Exported:
 
 def export_formats() -> dict[str, str]:
     """What `--to` takes, with one line on each."""
-    written = {name: one.description for name, one in adapters().items() if one.write is not None and _plain_rows(one)}
+    written = {name: one.description for name, one in adapters().items() if one.write is not None}
     return _OWN | dict(sorted(written.items()))
 
 
@@ -84,9 +79,10 @@ def export(
 ) -> Exported:
     """Write mixes of a version (none named: all that the format suits) into a folder that is new or empty.
 
-    Rows keep the order of training, repeats included. Raises UnknownName for a format or mix that is not there,
-    CallError for a folder that holds something or a mix that the format does not suit, DataError when a third-party
-    format would lose something of a record and `allow_loss` is not given, CorruptVersion when a shard is damaged.
+    Rows keep the order of training, repeats included; formats of one object a file group them by file. Raises
+    UnknownName for a format or mix that is not there, CallError for a folder that holds something or a mix that the
+    format does not suit, DataError when a third-party format would lose something of a record and `allow_loss` is not
+    given, CorruptVersion when a shard is damaged.
     """
     if to not in export_formats():
         raise UnknownName("export format", to, export_formats())
@@ -103,7 +99,9 @@ def export(
         if to == "hf":
             _write_dataset(version, aside, chosen, done)
         else:
-            _write_lines(version, aside, chosen, done, _line(version, to, allow_loss, done))
+            foreign = Foreign(adapters()[to], _headers(version), done.licenses, allow_loss) if to not in _OWN else None
+            _write_splits(version, aside, chosen, done, foreign)
+            done.lost = foreign.lost if foreign is not None else done.lost
         done.files.sort(key=lambda file: file.path)
         write_json(aside / EXPORT, done.as_json())
     return done
@@ -158,50 +156,42 @@ def _write_dataset(version: Version, folder: Path, mixes: Sequence[str], done: E
     done.files.append(FileEntry(path="README.md", sha256=hashlib.sha256(readme).hexdigest(), bytes=len(readme), rows=0))
 
 
-def _write_lines(version: Version, folder: Path, mixes: Sequence[str], done: Exported, line: Line) -> None:
-    """One file of JSON lines per split of a mix, and the headers that Didact's own records refer to."""
+def _write_splits(
+    version: Version, folder: Path, mixes: Sequence[str], done: Exported, foreign: Foreign | None
+) -> None:
+    """Files of every split of a mix, and the headers that Didact's own records refer to."""
     for mix in mixes:
         done.mixes[mix] = {}
-        for split, rows in sorted(version.manifest.mixes[mix].rows.items()):
-            if rows:
-                entry = _write_file(folder, f"{mix}/{split}.jsonl", _values(version, mix, split, line))
-                done.files.append(entry)
-                done.mixes[mix][split] = entry.rows
-                done.left_out += rows - entry.rows
+        for split, count in sorted(version.manifest.mixes[mix].rows.items()):
+            if not count:
+                continue
+            rows = _rows(version, mix, split)
+            if foreign is not None:
+                entries = foreign.write(folder, f"{mix}/{split}", rows)
+            else:
+                entries = [_write_lines(folder, f"{mix}/{split}.jsonl", map(_LINES[done.format], rows))]
+            done.files += entries
+            done.mixes[mix][split] = sum(entry.rows for entry in entries)
+            done.left_out += count - done.mixes[mix][split]
     headers = version.path / "headers" / "headers.parquet"
     if done.format == "jsonl" and headers.is_file():
         texts = pq.read_table(_sound(version, "headers/headers.parquet"))["header"].to_pylist()
-        done.files.append(_write_file(folder, "headers.jsonl", (orjson.loads(text) for text in texts)))
+        done.files.append(_write_lines(folder, "headers.jsonl", map(orjson.loads, texts)))
 
 
-def _values(version: Version, mix: str, split: str, line: Line) -> Iterator[Any]:
+def _rows(version: Version, mix: str, split: str) -> Iterator[dict[str, Any]]:
     for shard in version.shards(mix, split):
         with pq.ParquetFile(_sound(version, str(shard.relative_to(version.path)))) as file:
             for batch in file.iter_batches(_BATCH):
-                values = (line(row) for row in batch.to_pylist())
-                yield from (value for value in values if value is not None)
+                yield from batch.to_pylist()
 
 
-def _write_file(folder: Path, name: str, values: Iterable[Any]) -> FileEntry:
-    """Values as JSON lines. The folder gets its name when it is whole, so the file needs no step aside."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state, rows, size = hashlib.sha256(), 0, 0
-    with path.open("wb") as out:
-        for value in values:
-            text = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-            out.write(text)
-            state.update(text)
-            rows, size = rows + 1, size + len(text)
-    return FileEntry(path=name, sha256=state.hexdigest(), bytes=size, rows=rows)
+def _write_lines(folder: Path, name: str, values: Iterable[Any]) -> FileEntry:
+    return write_file(folder, name, (orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE) for value in values))
 
 
-def _line(version: Version, to: str, allow_loss: bool, done: Exported) -> Line:
-    if to == "jsonl":
-        return lambda row: orjson.loads(row["record"])
-    if to == "messages":
-        return _openai
-    return partial(_adapted, adapters()[to], _headers(version), allow_loss, done)
+def _own(row: dict[str, Any]) -> Any:
+    return orjson.loads(row["record"])
 
 
 def _openai(row: dict[str, Any]) -> dict[str, Any]:
@@ -225,11 +215,6 @@ def _message(turn: dict[str, Any]) -> dict[str, Any]:
     return message
 
 
-def _plain_rows(adapter: Adapter) -> bool:
-    """Whether a file of the format is a list of independent rows."""
-    return adapter.list_key is None and adapter.unfold is None
-
-
 def _headers(version: Version) -> dict[str, Header]:
     """What the records' files said once, by id."""
     if not (version.path / "headers" / "headers.parquet").is_file():
@@ -238,23 +223,5 @@ def _headers(version: Version) -> dict[str, Header]:
     return {row["id"]: Header.model_validate_json(row["header"]) for row in table.to_pylist()}
 
 
-def _adapted(
-    adapter: Adapter, headers: dict[str, Header], allow_loss: bool, done: Exported, row: dict[str, Any]
-) -> Any:
-    """A row as the adapter writes it, and what it loses on file."""
-    record = AnyRecord.validate_json(row["record"])
-    header = headers.get(record.header) if record.header else None
-    if record.license == done.licenses.get(record.source):
-        record.assign(license=None)
-    try:
-        made = write_row(adapter, record, header)
-        lost = losses(adapter, record, made, header, None)
-    except NoPlace as error:
-        made, lost = None, [Loss(error.pointer, error.message)]
-    if lost and not allow_loss:
-        raise DataError(
-            f"record {row['id']}: format '{adapter.name}' does not hold '{lost[0].pointer}' ({lost[0].why}); "
-            "--allow-loss exports without it, and counts it"
-        )
-    done.lost.update({f"{re.sub(r'/[0-9]+', '/N', one.pointer)}: {one.why}" for one in lost})
-    return made
+_LINES: dict[str, Callable[[dict[str, Any]], Any]] = {"jsonl": _own, "messages": _openai}
+"""A row of a shard as the value of one line, by format."""
