@@ -85,7 +85,8 @@ def test_damage_is_a_checkpoint_error(tmp_path: Path) -> None:
     (path / "config.json").write_text(json.dumps(config | {"vocab_size": 128}))
     with pytest.raises(CheckpointError, match="do not fit"):
         checkpoint.load_model(path)
-    (path / "optim" / "index.json").write_text('{"files": {"state.safetensors": ["muon.x", "muon.y"]}}')
+    listed = {"files": {"state-0-of-1.safetensors": {"muon.x": [3], "muon.y": [3]}}}
+    (path / "optim" / "index.json").write_text(json.dumps(listed))
     with pytest.raises(CheckpointError, match=r"index\.json"):
         checkpoint.load_optimizer(path)
     with pytest.raises(InputMissing, match=r"config\.json"):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tiny_recipe import tiny, write_inputs
 
 from didact.build.starter import starter_rows
 from didact.cli import cli
-from didact.durable import sha256_file
+from didact.durable import locked, sha256_file
 from didact.errors import RecipeError
 from didact.report.progress import Silent
 from didact.run import RunResult, evaluate, run
@@ -43,10 +44,15 @@ class Tell(Silent):
 
     def __init__(self) -> None:
         self.stages: list[str] = []
+        self.notes: list[str] = []
 
     def stage(self, name: str) -> None:
         """Remember."""
         self.stages.append(name)
+
+    def note(self, text: str) -> None:
+        """Remember."""
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +141,19 @@ def test_the_second_call_does_nothing_again(home: Path, result: RunResult) -> No
     assert len(before) > 20 and times(home / "store") == before and contents(home / "store") == bytes_before
     assert again.as_json() == result.as_json()
     assert not any(name.startswith("evaluate") for name in tell.stages)
+
+
+def test_two_calls_do_not_train_in_one_folder(home: Path, result: RunResult) -> None:
+    """The second waits, says so, and goes on when the first has ended."""
+    tell = Tell()
+    with ThreadPoolExecutor(1) as others:
+        with locked(result.folder / "lock", lambda: None):
+            second = others.submit(run, recipe(home), workers=1, threads=1, tell=tell)
+            while not any("another process" in note for note in tell.notes):
+                assert not second.done(), second.result()
+                time.sleep(0.02)
+            assert "pretrain" not in tell.stages
+        assert second.result().as_json() == result.as_json()
 
 
 def test_other_training_settings_make_another_run_of_the_same_version(home: Path, result: RunResult) -> None:

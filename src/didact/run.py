@@ -5,13 +5,14 @@ started again, it goes on after the last complete step.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from didact.build.pipeline import build
 from didact.canonical import content_hash
-from didact.durable import read_json, write_json
+from didact.durable import locked, read_json, write_json
 from didact.engine.local import available_cores
 from didact.errors import RecipeError
 from didact.evaluate.checkpoint import Evaluation, evaluate_checkpoint
@@ -100,7 +101,16 @@ def run(
             version = build(recipe, store=store, workers=workers, tell=listener)
             course = _Course(loaded, base, version, place, threads, listener, world, watch)
             course.prepare(workers or available_cores())
-        return _follow(course, until)
+        with _alone(course):
+            return _follow(course, until)
+
+
+def _alone(course: _Course) -> AbstractContextManager[None]:
+    """One run at a time in a run's folder; the first process asks for all that train together."""
+    if not course.world.leads:
+        return nullcontext()
+    told = "waiting for another process that trains this run"
+    return locked(course.result.folder / "lock", lambda: course.tell.note(told))
 
 
 def _follow(course: _Course, until: Phase) -> RunResult:

@@ -1,7 +1,7 @@
 """Checkpoints: each is a Hugging Face model directory that also holds what training needs to go on exactly.
 
     step-120/  config.json  generation_config.json  model.safetensors  tokenizer files
-               optim/{state.safetensors,index.json}  state.json
+               optim/{state-0-of-1.safetensors,...,index.json}  state.json
     best, last      one line each: the name of a step folder beside them
 
 A folder gets its name only when it is whole, and a pointer names a folder only when that is there.
@@ -12,25 +12,36 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from didact.durable import atomic_dir, read_json, remove_asides, sha256_file, store_errors, write_atomic, write_json
+from didact.durable import (
+    atomic_dir,
+    read_json,
+    remove_asides,
+    sha256_file,
+    store_errors,
+    sync_file,
+    write_atomic,
+    write_json,
+)
 from didact.errors import CallError, CheckpointError, InputMissing, StoreError
 from didact.model.config import Adapted, DecoderConfig, from_hugging_face, to_hugging_face
 from didact.model.lora import adapt, adapter_tensors, from_peft, load_adapters, merge, to_peft
+from didact.model.sharding import fill
 from didact.model.transformer import Decoder
 
 _STEP = re.compile(r"step-(\d+)")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
-_OPTIM = Path("optim") / "state.safetensors"
+_OPTIM = "optim"
 _ADAPTERS, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 
 
@@ -53,25 +64,29 @@ def save_checkpoint(
     state: dict[str, Any],
     optimizer: dict[str, Tensor] | None = None,
     save_tokenizer: Callable[[Path], None] | None = None,
+    parts: Sequence[Path] = (),
 ) -> Path:
     """Write `folder/step-N`, whole or not at all; returns its path.
 
-    `state` must be JSON. Raises CheckpointError beforehand when the disk has no room for it; older checkpoints stay
-    then.
+    `state` must be JSON. parts: files that the processes wrote with `write_part`, in the order of their ranks, in place
+    of `optimizer`. Raises CheckpointError beforehand when the disk has no room for it; older checkpoints stay then.
     """
     path = folder / f"step-{step}"
-    _check_room(folder, model, optimizer or {})
+    check_room(folder, model, optimizer or {})
     with atomic_dir(path) as aside:
         write_model(aside, model)
         if save_tokenizer is not None:
             save_tokenizer(aside)
         if optimizer is not None:
-            _write_optimizer(aside / _OPTIM, optimizer)
+            (aside / _OPTIM).mkdir()
+            parts = [write_part(aside / _OPTIM, 0, 1, optimizer)]
+        if parts:
+            _write_index(aside / _OPTIM, parts)
         write_json(aside / "state.json", state)
     return path
 
 
-def _check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> None:
+def check_room(folder: Path, model: Decoder, optimizer: dict[str, Tensor]) -> None:
     """Half as much again as the tensors need, since a tokenizer and the file system want some too."""
     with store_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,10 +143,26 @@ def _write_adapters(folder: Path, model: Decoder, adapted: Adapted) -> None:
     save_tensors(tensors, folder / _ADAPTERS, {"format": "pt"})
 
 
-def _write_optimizer(path: Path, tensors: dict[str, Tensor]) -> None:
-    path.parent.mkdir()
-    save_tensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
-    write_json(path.with_name("index.json"), {"files": {path.name: sorted(tensors)}})
+def write_part(folder: Path, rank: int, size: int, tensors: dict[str, Tensor]) -> Path:
+    """Write what one of `size` processes holds of the optimiser's state: its rows of each tensor; returns the file."""
+    path = folder / f"state-{rank}-of-{size}.safetensors"
+    with store_errors(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_tensors({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+        sync_file(path)
+    return path
+
+
+def _write_index(folder: Path, parts: Sequence[Path]) -> None:
+    """Bring the processes' files together and list the shape of what each holds of each tensor."""
+    folder.mkdir(exist_ok=True)
+    files = {}
+    for part in parts:
+        place = folder / part.name
+        part.replace(place)
+        with safe_open(place, "pt") as opened:
+            files[place.name] = _shapes(opened)
+    write_json(folder / "index.json", {"files": files})
 
 
 def load_model(path: Path, device: torch.device | None = None) -> Decoder:
@@ -176,7 +207,7 @@ def restore(model: Decoder, path: Path) -> None:
     if model.adapted is not None:
         load_adapters(model, _read_tensors(path / _ADAPTERS), str(path))
     else:
-        model.load_state_dict(load_model(path).state_dict())
+        fill(model, load_model(path).state_dict())
 
 
 def weights_digest(path: Path) -> str:
@@ -210,13 +241,35 @@ def _check_names(path: Path, model: Decoder, tensors: dict[str, Tensor]) -> None
         )
 
 
-def load_optimizer(path: Path) -> dict[str, Tensor]:
-    """The optimiser's tensors by name. Raises CheckpointError when they are incomplete."""
-    tensors = _read_tensors(path / _OPTIM)
-    index = read_json((path / _OPTIM).with_name("index.json"))
-    if sorted(tensors) != index["files"][_OPTIM.name]:
-        raise CheckpointError(f"{path / _OPTIM}: does not hold what index.json lists; use an older checkpoint")
-    return tensors
+def load_optimizer(
+    path: Path, take: Callable[[str, Tensor], Tensor] = lambda name, tensor: tensor
+) -> dict[str, Tensor]:
+    """The optimiser's tensors by name, each put together from the rows of the processes that wrote it.
+
+    take: what to keep of a whole tensor, so that no process needs to hold all of them. Raises CheckpointError when they
+    are incomplete.
+    """
+    folder = path / _OPTIM
+    listed: dict[str, dict[str, list[int]]] = read_json(folder / "index.json")["files"]
+    try:
+        with ExitStack() as stack:
+            files = {name: stack.enter_context(safe_open(folder / name, "pt")) for name in listed}
+            if {name: _shapes(held) for name, held in files.items()} != listed:
+                raise CheckpointError(f"{folder}: does not hold what index.json lists; use an older checkpoint")
+            names = dict.fromkeys(name for held in listed.values() for name in held)
+            return {name: take(name, _joined([held.get_tensor(name) for held in files.values()])) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder}: cannot be read ({error}); use another checkpoint") from error
+
+
+def _shapes(held: Any) -> dict[str, list[int]]:
+    """Shape of each tensor in an open safetensors file."""
+    return {name: held.get_slice(name).get_shape() for name in sorted(held.keys())}
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Rows of all processes in order; what has no rows is the same in each."""
+    return torch.cat(parts) if parts[0].dim() and len(parts) > 1 else parts[0]
 
 
 def point(folder: Path, name: str, target: Path) -> None:

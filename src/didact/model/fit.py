@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from didact.canonical import content_hash
+from didact.durable import ASIDE, remove
 from didact.errors import CheckpointError, Interrupted, NonFiniteLoss
 from didact.model import checkpoint
 from didact.model.average import WeightAverage
@@ -27,6 +28,7 @@ from didact.model.metrics_log import MetricsLog
 from didact.model.objective import NEXT_TOKEN, Objective
 from didact.model.optim import Optimizer, rate_at
 from didact.model.precision import autocast
+from didact.model.sharding import evened, own_part, whole_model
 from didact.model.signals import stop_requests
 from didact.model.sinks import Watch, opened
 from didact.model.spikes import Usual
@@ -184,7 +186,7 @@ def _resume(phase: Phase) -> TrainState:
     if state.plan != phase.train.plan_of(state.step - 1).digest:
         raise CheckpointError(f"{newest}: its packing plan cannot be made again from this data; choose another folder")
     checkpoint.restore(phase.model, newest)
-    tensors = checkpoint.load_optimizer(newest)
+    tensors = checkpoint.load_optimizer(newest, phase.optimizer.place)
     phase.optimizer.load(phase.average.take_over(tensors) if phase.average else tensors)
     if phase.world.leads:
         _point(phase, state)
@@ -239,7 +241,8 @@ def _train_step(phase: Phase, state: TrainState, log: MetricsLog | None) -> None
     batches = phase.train.step(state.step, phase.world.share)
     weight, tokens = phase.world.sums(sum(batch.weight for batch in batches), sum(len(batch.ids) for batch in batches))
     with _drawing(phase, state.step):
-        (loss,) = phase.world.sums(accumulate(phase.model, batches, weight, phase.objective))
+        evened_out = evened(batches, phase.world, batches[0] if batches else phase.train.step(state.step)[0])
+        (loss,) = phase.world.sums(accumulate(phase.model, evened_out, weight, phase.objective))
     phase.world.add_gradients(phase.optimizer.parameters)
     norm = phase.optimizer.clip_gradients()
     state.gradient_norm = norm
@@ -333,21 +336,42 @@ def _averaged(phase: Phase) -> AbstractContextManager[None]:
 
 
 def _save(phase: Phase, state: TrainState) -> int:
-    """Write a checkpoint of this step and forget those no longer wanted; the first process does, the others wait."""
+    """Write a checkpoint of this step and forget those no longer wanted; the first process does, the others wait.
+
+    Of a sharded model each process writes its part of the optimiser's state, which the first moves into the checkpoint.
+    """
+    model, parts = phase.model, []
+    if phase.world.sharded:
+        model = whole_model(phase.model, phase.world)
+        parts = _write_parts(phase, state)
     if phase.world.leads:
-        _write(phase, state)
+        _write(phase, state, model, parts)
     phase.world.wait()
     return state.step
 
 
-def _write(phase: Phase, state: TrainState) -> None:
+def _write_parts(phase: Phase, state: TrainState) -> list[Path]:
+    """The files of all processes, this one's written; they lie aside until the checkpoint is whole."""
+    held = {name: own_part(tensor) for name, tensor in phase.optimizer.tensors().items()}
+    aside = phase.folder / f"{ASIDE}parts-of-{state.step}"
+    checkpoint.write_part(aside, phase.world.rank, phase.world.size, held)
+    phase.world.wait()
+    size = phase.world.size
+    return [aside / f"state-{rank}-of-{size}.safetensors" for rank in range(size)]
+
+
+def _write(phase: Phase, state: TrainState, model: Decoder, parts: list[Path]) -> None:
     plan = phase.train.plan_of(state.step - 1)
     state.plan = plan.digest
     plan.save(phase.folder / "plan.npy")
     content = asdict(state) | phase.extra
     tensors = phase.optimizer.tensors() | (phase.average.tensors() if phase.average is not None else {})
     with _averaged(phase):
-        checkpoint.save_checkpoint(phase.folder, state.step, phase.model, content, tensors, phase.save_tokenizer)
+        checkpoint.save_checkpoint(
+            phase.folder, state.step, model, content, None if parts else tensors, phase.save_tokenizer, parts
+        )
+    for part in parts[:1]:
+        remove(part.parent)
     _point(phase, state)
     checkpoint.prune(phase.folder, phase.settings.keep_last)
 

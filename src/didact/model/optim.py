@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from didact.errors import CheckpointError
+from didact.model.sharding import gathered, own_part, part_like, rows_like, whole
 from didact.model.transformer import Decoder
 from didact.recipe.training import Schedule, TrainingSettings
 
@@ -73,14 +74,16 @@ class Muon:
         """Update the matrices from their gradients at this share of the peak rate."""
         rate = self.rate * share
         for (rows, columns), members in self.shapes.items():
-            gradients = [matrix.grad for _, matrix in members if matrix.grad is not None]
-            momenta = [self.momenta[name] for name, _ in members]
-            torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
-            ahead = torch.stack(torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM))  # Nesterov
-            steps = orthogonalise(ahead) * max(1.0, rows / columns) ** 0.5
             matrices = [matrix for _, matrix in members]
-            torch._foreach_mul_(matrices, 1 - rate * self.weight_decay)
-            torch._foreach_add_(matrices, list(steps.unbind(0)), alpha=-rate)
+            gradients = [own_part(matrix.grad) for matrix in matrices if matrix.grad is not None]
+            momenta = [own_part(self.momenta[name]) for name, _ in members]
+            torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
+            ahead = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)  # Nesterov
+            whole_ones = [gathered(part, matrix) for part, matrix in zip(ahead, matrices, strict=True)]
+            steps = orthogonalise(torch.stack(whole_ones)) * max(1.0, rows / columns) ** 0.5
+            own = [own_part(matrix) for matrix in matrices]
+            torch._foreach_mul_(own, 1 - rate * self.weight_decay)
+            torch._foreach_add_(own, [rows_like(*pair) for pair in zip(steps, matrices, strict=True)], alpha=-rate)
 
 
 class Optimizer:
@@ -91,6 +94,7 @@ class Optimizer:
 
     def __init__(self, model: Decoder, settings: TrainingSettings, rate: float | None = None) -> None:
         named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self.named = named
         self.parameters = [parameter for _, parameter in named]
         self.clip = settings.clip
         matrix = (
@@ -108,7 +112,7 @@ class Optimizer:
 
     def clip_gradients(self) -> float:
         """Scale the gradients to the largest norm allowed; returns the norm before, not finite if a gradient is not."""
-        return float(torch.nn.utils.clip_grad_norm_(self.parameters, self.clip))
+        return float(whole(torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)))
 
     def step(self, share: float) -> None:
         """Update all weights at this share of the peak rates and clear the gradients."""
@@ -130,6 +134,11 @@ class Optimizer:
             f"adam.{key}.{name}": value for name, p in self.by_adam for key, value in self.adam.state.get(p, {}).items()
         }
         return held | {f"muon.{name}": value for name, value in (self.muon.momenta if self.muon else {}).items()}
+
+    def place(self, name: str, tensor: Tensor) -> Tensor:
+        """A tensor of a saved state as this process holds it: whole, or its rows where the parameter is shared out."""
+        parameter = next((p for known, p in self.named if name.endswith(f".{known}")), None)
+        return tensor if parameter is None else part_like(tensor, parameter)
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a saved state. Raises CheckpointError when it belongs to other parameters or another optimiser."""

@@ -16,15 +16,16 @@ import torch
 import xxhash
 
 from didact.canonical import content_hash
-from didact.errors import NoTrainedTokens
+from didact.errors import CallError, NoTrainedTokens
 from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan, Policy, Shards
 from didact.model.fit import FitResult, OnProgress, Phase, accumulate, fit
 from didact.model.flops import peak_flops
 from didact.model.horizon import planned_steps
-from didact.model.objective import NEXT_TOKEN, Objective
+from didact.model.objective import NEXT_TOKEN, NextToken, Objective
 from didact.model.optim import Optimizer, default_learning_rate
 from didact.model.products import prepare_for_training
+from didact.model.sharding import shard
 from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.transformer import Decoder
 from didact.model.validation import Labels
@@ -93,6 +94,8 @@ def train_phase(
         if world.leads
         else 0
     )
+    if settings.shard and world.size > 1:
+        world = _shared_out(model, world, objective)
     parts = [settings.model_dump(mode="json"), asdict(model.config), policy, tokenizer.digest, seed, origin, rate]
     digests = [shards_digest(train), shards_digest(validation) if validation is not None else ""]
     phase = Phase(
@@ -122,6 +125,16 @@ def train_phase(
         objective=objective,
     )
     return fit(phase, on_progress)
+
+
+def _shared_out(model: Decoder, world: World, objective: Objective) -> World:
+    """Share the model out over the processes; the world that knows."""
+    if not isinstance(objective, NextToken):
+        raise CallError(
+            f"shard: the loss per {objective.unit} is computed on whole models only; leave it out of this phase"
+        )
+    shard(model, world)
+    return replace(world, sharded=True)
 
 
 def tokens_at_once(settings: TrainingSettings, device: str) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from didact.model.batches import Batch
 from didact.model.loss import token_losses
 from didact.model.precision import autocast
+from didact.model.sharding import evened
 from didact.model.transformer import Decoder
 from didact.model.world import World
 
@@ -55,7 +56,7 @@ def measure(model: Decoder, batches: list[Batch], labels: Labels | None, world: 
     sums = np.zeros((2, max(1, len(names))))
     model.eval()
     with autocast(model.lm_head.weight.device):
-        for batch in batches[share.start : share.stop]:
+        for batch in evened(batches[share.start : share.stop], world, batches[0]):
             sums += _sums(model, batch, labels, sums.shape[1])
     model.train()
     loss, weight = np.array(world.sums(*sums.ravel())).reshape(sums.shape)

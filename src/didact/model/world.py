@@ -2,7 +2,7 @@
 
 One process is a world of its own, for which nothing here does anything. Several are started by `torchrun`; then every
 process holds the whole model and does the same update from the same summed gradients, so their weights stay equal bit
-for bit and only the first needs to write.
+for bit and only the first needs to write. With `sharded`, each holds a part instead (`sharding.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class World:
 
     rank: int = 0
     size: int = 1
+    sharded: bool = False
+    """Whether the model is shared out over the processes."""
 
     @property
     def leads(self) -> bool:
@@ -47,6 +49,14 @@ class World:
         total = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(total, group=_host_group())
         return list(map(float, total))
+
+    def most(self, value: int) -> int:
+        """The greatest value of all processes."""
+        if self.size == 1:
+            return value
+        greatest = torch.tensor(value)
+        dist.all_reduce(greatest, dist.ReduceOp.MAX, group=_host_group())
+        return int(greatest)
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
@@ -71,8 +81,11 @@ class World:
         self.wait()
 
     def add_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Sum the gradients over all processes, in place; a parameter without one counts as zero."""
-        if self.size == 1:
+        """Sum the gradients over all processes, in place; a parameter without one counts as zero.
+
+        Those of a sharded model are summed where they are computed.
+        """
+        if self.size == 1 or self.sharded:
             return
         for bucket in _buckets(parameters):
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]

@@ -160,6 +160,12 @@ class TrainingSettings(TrainingPart):
         description="Compute each block again in the backward pass instead of keeping what is inside it: memory of one "
         "block instead of all, for about a third more time and the same gradients.",
     )
+    shard: bool = Field(
+        False,
+        description="With several processes of torchrun, share weights, gradients and optimiser state out over them "
+        "(FSDP2), for models that no device holds whole. It sends more messages than the default, in which each "
+        "process holds all. Loss and data are the same either way; not with `lora` or `average`.",
+    )
     optimizer: Literal["adamw", "muon"] = Field(
         "adamw",
         description="adamw for all, or muon for the block matrices and adamw for the rest. Muon learns more "
@@ -197,6 +203,8 @@ class TrainingSettings(TrainingPart):
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> TrainingSettings:
+        if self.shard and (self.average is not None or getattr(self, "lora", None) is not None):
+            raise ValueError("shard works on all weights of the step itself; leave out `lora` and `average`, or shard")
         if self.schedule == "cosine":
             if "decay" in self.model_fields_set:
                 raise ValueError("decay belongs to the schedule wsd; cosine falls from the warm-up to the end")
