@@ -111,6 +111,7 @@ def test_commands_import_nothing_heavy_at_the_top() -> None:
             "__future__",
             "click",
             "collections",
+            "functools",
             "gc",
             "os",
             "pathlib",

@@ -26,17 +26,22 @@ from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.world import World, joined
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Purpose
-from didact.render.token_shards import TokenShards, tokenize_version
+from didact.render.token_shards import TokenShards
 from didact.render.tokenizer import Tokenizer
 from didact.render.verify_tokens import require_whole_tokens
 from didact.report.progress import Listener, Silent
 from didact.report.run_files import write_run_report
 from didact.report.training import data_line
-from didact.store.layout import TRAINED_ON, Store
+from didact.store.layout import Store, StoreAt, store_of
+from didact.store.run_folder import begin, keep
+from didact.store.token_folder import tokenized
 from didact.store.version import Version
 
 Phase = Literal["pretrain", "finetune", "run"]
 
+_PHASES = ("pretrain", "finetune", "preference")
+_PARTS = ("initial", *_PHASES, *(f"evaluation-{phase}.json" for phase in _PHASES))
+"""What a run that was begun elsewhere may have left in the store."""
 _TRAINING_SECTIONS = ("model", "pretrain", "finetune", "preference")
 
 
@@ -49,6 +54,8 @@ class RunResult:
     phases: dict[str, FitResult] = field(default_factory=dict)
     evaluations: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By the phase they followed, as plain values."""
+    stored: str = ""
+    """Where the run is in its store; the folder itself when that is on this disk."""
     leads: bool = True
     """Whether this process is the one of several that reports."""
 
@@ -65,6 +72,7 @@ class RunResult:
         }
         return {
             "run": str(self.folder),
+            "stored": self.stored or str(self.folder),
             "version": self.version.manifest.version,
             "best": str(self.last_phase.best),
             "last": str(self.last_phase.last),
@@ -76,7 +84,7 @@ def run(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     *,
     until: Phase = "run",
-    store: str | Path | None = None,
+    store: str | Path | StoreAt | None = None,
     workers: int | None = None,
     threads: int | None = None,
     tell: Listener | None = None,
@@ -95,7 +103,7 @@ def run(
     _refuse_nothing_to_train(loaded, until)
     with joined() as world:
         listener = tell if tell is not None and world.leads else Silent()
-        place = Store.at(store if store is not None else loaded.store, base if store is None else None)
+        place = store_of(store, loaded, base)
         with world.in_turn(), place.in_use(lambda: listener.note("waiting for gc")):
             # Those that come after the first find the version and its tokens finished.
             version = build(recipe, store=store, workers=workers, tell=listener)
@@ -118,18 +126,24 @@ def _follow(course: _Course, until: Phase) -> RunResult:
     loaded = course.recipe
     if loaded.pretrain is not None:
         course.pretrain()
+        course.keep("pretrain")
         if until == "run":
             course.evaluate("pretrain")
     if loaded.finetune is not None and until != "pretrain":
         course.finetune()
+        course.keep("initial")
+        course.keep("finetune")
         if until == "run":
             course.evaluate("finetune")
     if loaded.preference is not None and until == "run":
         course.prefer()
+        course.keep("preference")
         course.evaluate("preference")
     if course.world.leads:
         write_json(course.result.folder / "run.json", course.result.as_json())
         write_run_report(course.result.folder)
+        course.keep("report.html")
+    course.keep("run.json")
     return course.result
 
 
@@ -137,7 +151,7 @@ def evaluate(
     checkpoint: str | Path,
     recipe: Recipe | Mapping[str, Any] | str | Path,
     *,
-    store: str | Path | None = None,
+    store: str | Path | StoreAt | None = None,
     threads: int | None = None,
     tell: Listener | None = None,
 ) -> Evaluation:
@@ -149,13 +163,12 @@ def evaluate(
     if loaded.evaluate is None:
         raise RecipeError(f"recipe '{loaded.name}': no section 'evaluate'; add `evaluate: {{tasks: [...]}}`")
     listener = tell if tell is not None else Silent()
-    place = Store.at(store if store is not None else loaded.store, base if store is None else None)
+    place = store_of(store, loaded, base)
     with place.in_use(lambda: listener.note("waiting for gc")):
         version = build(recipe, store=store, tell=listener)
         tokenizer = Tokenizer.load(resolve(Path(checkpoint)))
-        tokens = place.tokens(version.manifest.version, tokenizer.digest).path
         listener.stage("tokenize")
-        tokenize_version(version.path, tokenizer, tokens)
+        tokens = tokenized(place, version, tokenizer)
         listener.stage("evaluate")
         return evaluate_checkpoint(Path(checkpoint), version, loaded.evaluate, tokens, base, loaded.seed, threads)
 
@@ -189,20 +202,29 @@ class _Course:
         self.world, self.watch = world, replace(watch, on_data=self._data)
         sections = recipe.model_dump(mode="json", include=set(_TRAINING_SECTIONS))
         name = content_hash([version.manifest.version, sections, recipe.seed])[:12]
-        self.result = RunResult(version, store.run(recipe.name, name).path, leads=world.leads)
-        self.tokenizer = Tokenizer.load(version.path / "tokenizer")
+        self.store, self.folder = store, store.run(recipe.name, name)
+        self.result = RunResult(version, self.folder.path, leads=world.leads)
+        self.result.stored = str(self.folder)
+        self.tokenizer = Tokenizer.load(version.fetch() / "tokenizer")
         self.tokens = store.tokens(version.manifest.version, self.tokenizer.digest).path
 
     def prepare(self, workers: int) -> None:
         """Token shards, and the tokenizer beside the phases; the run says which version it holds on to."""
         if self.world.leads:
-            write_json(self.result.folder / TRAINED_ON, {"version": self.version.manifest.version})
+            begin(self.folder, self.version.manifest.version, _PARTS)
         self.tell.stage("tokenize")
-        tokenize_version(self.version.path, self.tokenizer, self.tokens, workers)
+        tokenized(self.store, self.version, self.tokenizer, workers)
         if self.world.leads:
             # A flipped bit would be trained on; shards of an earlier call may have lain there for months.
             require_whole_tokens(self.tokens)
             self.tokenizer.save(self.result.folder / "tokenizer")
+        self.keep("tokenizer")
+
+    def keep(self, part: str) -> None:
+        """Put a part of the run that is complete where the store is."""
+        if self.world.leads and self.folder.prefix is not None and (self.folder.path / part).exists():
+            self.tell.note(f"{part}: to {self.folder}")
+            keep(self.folder, part)
 
     def pretrain(self) -> None:
         """Pre-train, or go on where it stopped."""
@@ -283,6 +305,7 @@ class _Course:
         with self.world.in_turn():
             self._measure(phase, best, record, key)
         self.result.evaluations[phase] = read_json(record)["evaluation"]
+        self.keep(record.name)
 
     def _measure(self, phase: str, best: Path, record: Path, key: str) -> None:
         assert self.recipe.evaluate is not None

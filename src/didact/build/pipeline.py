@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -31,7 +32,7 @@ from didact.build.inputs import Inputs, resolve_inputs
 from didact.build.losses import account_unused, loss_tasks
 from didact.build.measures import MeasuredEngine, Measures
 from didact.build.per_record import curate_sources
-from didact.build.publish import Made, publish
+from didact.build.publish import Made, claimed, publish
 from didact.build.rows import Rows, in_order
 from didact.build.shard_files import Context, FileTask, write_file
 from didact.build.space import require_space
@@ -50,7 +51,7 @@ from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
 from didact.report.version_files import write_version_report
 from didact.sources.spool import Spool
-from didact.store.layout import BUILD, CHUNKS, Store
+from didact.store.layout import BUILD, CHUNKS, Store, StoreAt, store_of
 from didact.store.manifest import Account
 from didact.store.version import Version
 
@@ -83,7 +84,7 @@ class _Job:
 def build(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     *,
-    store: str | Path | None = None,
+    store: str | Path | StoreAt | None = None,
     workers: int | None = None,
     engine: EngineName = "local",
     address: str | None = None,
@@ -100,7 +101,7 @@ def build(
     """
     choice = EngineChoice(engine, workers, address)
     loaded, base = load_recipe(recipe)
-    place = Store.at(store if store is not None else loaded.store, base if store is None else None)
+    place = store_of(store, loaded, base)
     if choice.distributed:
         # Relative paths would mean another place on every node.
         base, place = base.absolute(), place.absolute()
@@ -136,11 +137,28 @@ def _build(
         with choice.open(inputs.total_bytes, folder, _PRELOAD, listener.note) as engine, without_cycle_collector():
             measures = Measures()
             job = _Job(loaded, inputs, place, MeasuredEngine(engine, measures), listener, measures)
-            version = _run(job, base, max_rejected)
+            with _telling_repeats(job) as repeats:
+                version = _run(job, base, max_rejected)
             cost = {"version": version.manifest.version, "workers": engine.workers, **measures.report()}
-        job.folder.write_json(BUILD, cost)
+        job.folder.write_json(BUILD, cost | ({"repeated_calls": repeats} if repeats else {}))
         write_version_report(version, place)
     return version
+
+
+@contextmanager
+def _telling_repeats(job: _Job) -> Iterator[dict[str, int]]:
+    """Tell at the end how many calls to an object store failed and were made again; the dict holds them then, by call.
+
+    Counted are those of this machine.
+    """
+    before, found = job.store.repeated(), dict[str, int]()
+    try:
+        yield found
+    finally:
+        found |= job.store.repeated() - before
+        if found:
+            told = ", ".join(f"{call} {count}" for call, count in sorted(found.items()))
+            job.tell.note(f"calls to {job.store} that failed and were made again: {told}")
 
 
 def _refuse_rejected(accounts: Sequence[Account], most: int | None) -> None:
@@ -204,6 +222,9 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     digest = logical_digest(mixes, rows)
     version = content_hash([job.inputs.plan, digest])[:12]
     folder = replace(job.store.version(recipe.name, version), path=job.folder.path / version)
+    if claimed(folder, job.folder) is not None:
+        job.store.set_ref(recipe.name, "latest", version)
+        return Version.open(job.store.version(recipe.name, version))
     context = Context(
         curated.headers, {name: source.license for name, source in recipe.sources.items()}, job.inputs.digests
     )

@@ -19,7 +19,7 @@ from didact.recipe.mixes import Purpose
 from didact.report.plan_json import Because, BuildPlan, Reason, SourcePlan, Space, StagePlan
 from didact.report.progress import Listener, Silent
 from didact.sources.spool import Spool
-from didact.store.layout import Store
+from didact.store.layout import Store, StoreAt, store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,10 @@ class _Found:
 
 
 def plan(
-    recipe: Recipe | Mapping[str, Any] | str | Path, *, store: str | Path | None = None, tell: Listener | None = None
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    *,
+    store: str | Path | StoreAt | None = None,
+    tell: Listener | None = None,
 ) -> BuildPlan:
     """What a build of the recipe would run, and why; nothing is written, and the store need not exist.
 
@@ -43,7 +46,7 @@ def plan(
     Raises what `build` raises for a recipe and inputs that cannot be meant.
     """
     loaded, base = load_recipe(recipe)
-    place = Store.at(store if store is not None else loaded.store, base if store is None else None)
+    place = store_of(store, loaded, base)
     listener = tell if tell is not None else Silent()
     listener.stage("inputs")
     with Spool() as spool:

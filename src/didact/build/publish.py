@@ -20,8 +20,8 @@ from didact.build.decide import Fates, check
 from didact.build.hold_out import HeldOut
 from didact.build.inputs import ALGORITHMS, Inputs, data_sections, tables
 from didact.build.per_record import Curated
-from didact.durable import store_errors, sync_folder, write_atomic, write_json
-from didact.errors import AccountingError
+from didact.durable import readable_json, store_errors, sync_folder, write_atomic, write_json
+from didact.errors import AccountingError, StoreError
 from didact.recipe.load import Recipe
 from didact.remote.folder import Folder
 from didact.render.tokenizer import Tokenizer
@@ -86,9 +86,37 @@ def publish(
     _remove_unlisted(folder, {file.path for file in manifest.files})
     manifest.checksum = checksum(manifest.model_dump(by_alias=True))
     write_json(folder.path / MANIFEST, manifest.model_dump(by_alias=True))
-    (_placed if folder.prefix is None else _declared)(folder, store.version(recipe.name, version))
+    final = store.version(recipe.name, version)
+    if folder.prefix is None:
+        _placed(folder, final)
+    else:
+        _declared(folder, final, manifest.files)
     store.set_ref(recipe.name, "latest", version)
-    return Version.open(store.version(recipe.name, version))
+    return Version.open(final)
+
+
+_WRITER = "writer.json"
+"""In the work folder of a build below a prefix: the libraries of whoever writes the version's files."""
+
+
+def claimed(folder: Folder, build: Folder) -> Folder | None:
+    """Make sure that nobody writes other bytes into a version's folder below a prefix, where its files stand before it
+    is a version. The folder when it is a version already, into which nothing is written; else None.
+
+    On this disk a version is made aside. Raises StoreError when a build with other libraries has begun to write it.
+    """
+    if folder.prefix is None or build.prefix is None:
+        return None
+    if folder.has(MANIFEST):
+        return folder
+    if build.prefix.create(_WRITER, readable_json(created_by())):
+        return None
+    theirs, ours = build.read_json(_WRITER) or {}, created_by()
+    other = [f"{name} {theirs.get(name)} instead of {ours[name]}" for name in ours if theirs.get(name) != ours[name]]
+    raise StoreError(
+        f"{folder}: a build with other libraries has begun to write this version ({', '.join(other)}); build with the "
+        "same, or run `didact gc --unfinished` when that build is given up"
+    )
 
 
 HELD_OUT = "(held out)"
@@ -127,9 +155,15 @@ def _placed(folder: Folder, version: Folder) -> None:
             sync_folder(final.parent)
 
 
-def _declared(folder: Folder, version: Folder) -> None:
+def _declared(folder: Folder, version: Folder, files: Sequence[FileEntry]) -> None:
     """Make a version of the objects that are all there, by its manifest; another's manifest of the same rows stays."""
     assert version.prefix is not None
+    there = version.prefix.files()
+    if gone := [file.path for file in files if there.get(file.path) != file.bytes]:
+        raise StoreError(
+            f"{version}: {gone[0]} is not there any more as it was written ({len(gone)} such files); something else "
+            "deletes in the store, or this build stood still so long that gc took it for dead; run it again"
+        )
     version.prefix.create(MANIFEST, (folder.path / MANIFEST).read_bytes())
     with store_errors(version.path):
         shutil.rmtree(version.path, ignore_errors=True)

@@ -11,6 +11,7 @@ from didact.cli.options import (
     RECIPE,
     engine_options,
     json_option,
+    json_or_text,
     names_option,
     pairs_option,
     print_json,
@@ -21,6 +22,7 @@ from didact.cli.options import (
 
 if TYPE_CHECKING:
     from didact.report.progress import Narrator
+    from didact.store.layout import StoreAt
 
 
 @click.command(epilog="Example: didact validate data/*.jsonl --report findings.html --strict")
@@ -109,7 +111,7 @@ def validate(
         "columns": columns,
         "names": names,
         "limit": limit,
-        "where": {key: _value(text) for key, text in where.items()},
+        "where": {key: json_or_text(text) for key, text in where.items()},
         "tell": Narrator(),
     }
     if out is not None:
@@ -128,17 +130,6 @@ def validate(
     if out is not None:
         click.echo(repaired, err=as_json)
     ctx.exit(0 if report.clean(strict) else 1)
-
-
-def _value(text: str) -> Any:
-    """A value as the command line spells it: a JSON number, boolean or null, else the text itself."""
-    import orjson
-
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return text
-    return text if isinstance(value, str | list | dict) else value
 
 
 @click.command(epilog="Example: didact convert alpaca.json chats.jsonl --to openai")
@@ -220,7 +211,7 @@ def convert(
 @json_option
 def build(
     recipe: Path,
-    store: Path | None,
+    store: StoreAt,
     engine: Any,
     address: str | None,
     workers: int | None,
@@ -247,16 +238,16 @@ def build(
         print_json(
             {
                 "version": version.manifest.version,
-                "path": str(version.path),
+                "path": str(version.folder),
                 "manifest": version.manifest.model_dump(by_alias=True),
             }
         )
         return
     print_summary(version.manifest)
-    click.echo(f"\n{version.manifest.name}@{version.manifest.version}: {version.path}")
+    click.echo(f"\n{version.manifest.name}@{version.manifest.version}: {version.folder}")
 
 
-def _plan(recipe: Path, store: Path | None, tell: Narrator, as_json: bool) -> None:
+def _plan(recipe: Path, store: StoreAt, tell: Narrator, as_json: bool) -> None:
     from didact.build.plan import plan
     from didact.report.plan import print_plan
 
@@ -294,27 +285,30 @@ def tokenize(
     tokenizer: Path | None,
     layout: Literal["nanogpt", "megatron"] | None,
     mixes: tuple[str, ...],
-    store: Path | None,
+    store: StoreAt,
     workers: int | None,
     as_json: bool,
 ) -> None:
     """Write token shards of VERSION: memory-mappable ids, loss weights and record bounds; prints their folder."""
+    from didact.durable import read_json
     from didact.engine.local import available_cores
     from didact.render.layouts import write_layout
-    from didact.render.token_shards import tokenize_version
+    from didact.render.token_shards import TOKENS
     from didact.render.tokenizer import Tokenizer
+    from didact.store.token_folder import keep_layout, tokenized
     from didact.store.version import Version
 
     if mixes and layout is None:
         raise click.UsageError("--mix chooses what --layout writes; token shards are made of every mix")
     place = store_at(store)
     found = Version.open(place.find(version))
-    loaded = Tokenizer.load(tokenizer if tokenizer is not None else found.path / "tokenizer")
-    folder = place.tokens(found.manifest.version, loaded.digest).path
+    loaded = Tokenizer.load(tokenizer if tokenizer is not None else found.fetch("tokenizer"))
     with place.in_use():
-        manifest = tokenize_version(found.path, loaded, folder, workers or available_cores())
+        folder = tokenized(place, found, loaded, workers or available_cores())
         laid = None if layout is None else write_layout(folder, loaded, layout, mixes)
+        keep_layout(place.tokens(found.manifest.version, loaded.digest), laid)
     if as_json:
+        manifest = read_json(folder / TOKENS)
         print_json({"path": str(folder), "manifest": manifest, "layout": None if laid is None else str(laid)})
     else:
         click.echo(str(laid or folder))

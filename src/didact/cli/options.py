@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from didact.store.layout import Store
+    from didact.store.layout import Store, StoreAt
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,19 +21,48 @@ RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 
 
 def store_option(command: Command) -> Command:
-    """`--store`: overrides the recipe's store."""
-    return click.option(
-        "--store",
+    """`--store`, and how one that is elsewhere is reached; the command gets them as one StoreAt."""
+    option = click.option(
+        "--store", metavar="PATH|URL", help="Folder or URL of all results; overrides the recipe's (or ./store)."
+    )
+    return option(reached_options(command))
+
+
+def reached_options(command: Command) -> Command:
+    """`--storage` and `--work` beside the option or argument `store`; the command gets the three as one StoreAt."""
+
+    @functools.wraps(command)
+    def called(*args: Any, store: str | None, storage: dict[str, str], work: Path | None, **given: Any) -> Any:
+        from didact.store.layout import StoreAt
+
+        options = {key: json_or_text(text) for key, text in storage.items()}
+        return command(*args, store=StoreAt(store, options, work), **given)
+
+    storage = pairs_option(
+        "--storage", help="Option of fsspec for a store's URL, such as endpoint_url=http://127.0.0.1:9000; repeatable."
+    )
+    work = click.option(
+        "--work",
         type=click.Path(path_type=Path, file_okay=False),
-        help="Folder of all results; overrides the recipe's.",
-    )(command)
+        help="Folder for work on a store that is elsewhere; default: .cache/didact in the home folder.",
+    )
+    return storage(work(called))  # type: ignore[return-value]
 
 
-def store_at(store: Path | None) -> Store:
+def store_at(store: StoreAt) -> Store:
     """The store that `--store` names, or `store` in the current folder."""
-    from didact.store.layout import Store
+    return store.open("store")
 
-    return Store(store if store is not None else Path("store"))
+
+def json_or_text(text: str) -> Any:
+    """A value as the command line spells it: a JSON number, boolean or null, else the text itself."""
+    import orjson
+
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    return text if isinstance(value, str | list | dict) else value
 
 
 def json_option(command: Command) -> Command:

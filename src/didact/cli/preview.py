@@ -11,6 +11,7 @@ from didact.cli.options import json_option, names_option, pairs_option, print_js
 
 if TYPE_CHECKING:
     from didact.model.batches import Policy
+    from didact.store.layout import StoreAt
 
 
 @click.command(epilog="Example: didact preview data.jsonl --row 3 --context 256 --html preview.html")
@@ -53,7 +54,7 @@ def preview(
     columns: dict[str, str],
     names: list[str],
     html: Path | None,
-    store: Path | None,
+    store: StoreAt,
     as_json: bool,
 ) -> None:
     """Show records as the trainer sees them: tokens, weights, turns, and what a context leaves out.

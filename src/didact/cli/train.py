@@ -12,12 +12,13 @@ from didact.cli.options import RECIPE, json_option, print_json, store_option, wo
 if TYPE_CHECKING:
     from didact.model.sinks import SinkName
     from didact.run import Phase, RunResult
+    from didact.store.layout import StoreAt
 
 
 def _run(
     recipe: Path,
     until: Phase,
-    store: Path | None,
+    store: StoreAt,
     workers: int | None,
     threads: int | None,
     sinks: tuple[SinkName, ...],
@@ -69,7 +70,7 @@ def _training_command(name: Phase, about: str) -> click.Command:
     @json_option
     def command(
         recipe: Path,
-        store: Path | None,
+        store: StoreAt,
         workers: int | None,
         threads: int | None,
         sinks: tuple[SinkName, ...],
@@ -111,7 +112,7 @@ run = _training_command(
 @RECIPE
 @store_option
 @json_option
-def evaluate(checkpoint: Path, recipe: Path, store: Path | None, as_json: bool) -> None:
+def evaluate(checkpoint: Path, recipe: Path, store: StoreAt, as_json: bool) -> None:
     """Measure CHECKPOINT on the held-out data and the tasks of RECIPE."""
     from didact.report.progress import Narrator
     from didact.report.summary import plain_console

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from didact.cli.options import json_option, print_json, store_at, store_option
+from didact.cli.options import json_option, print_json, reached_options, store_at, store_option
+
+if TYPE_CHECKING:
+    from didact.store.layout import StoreAt
 
 
 @click.command(epilog="Example: didact log bilingual --store store")
 @click.argument("name")
 @store_option
 @json_option
-def log(name: str, store: Path | None, as_json: bool) -> None:
+def log(name: str, store: StoreAt, as_json: bool) -> None:
     """List the versions of data set NAME, the latest first and then its parents, with the refs that name them."""
     from didact.report.history import print_history
     from didact.store.history import history
@@ -31,22 +34,23 @@ def log(name: str, store: Path | None, as_json: bool) -> None:
 @store_option
 @json_option
 @click.pass_context
-def verify(ctx: click.Context, version: str, store: Path | None, as_json: bool) -> None:
+def verify(ctx: click.Context, version: str, store: StoreAt, as_json: bool) -> None:
     """Hash every file of VERSION, and of its token shards in the store, and compare with the manifests; exit 1 when
     they disagree.
 
     VERSION may also be a folder of token shards.
     """
     from didact.render.verify_tokens import is_token_folder, verify_tokens
+    from didact.store.token_folder import token_problems
     from didact.store.version import Version
 
-    place, folders = store_at(store), [Path(version)]
-    answer: dict[str, Any] = {"path": version, "problems": []}
-    if not is_token_folder(folders[0]):
+    place, answer = store_at(store), dict[str, Any](path=version, problems=[])
+    if is_token_folder(Path(version)):
+        answer["tokens"] = {version: verify_tokens(Path(version))}
+    else:
         opened = Version.open(place.find(version))
-        answer |= {"path": str(opened.path), "problems": opened.verify()}
-        folders = [folder for folder in place.token_folders(opened.manifest.version) if is_token_folder(folder)]
-    answer["tokens"] = {str(folder): verify_tokens(folder) for folder in folders}
+        answer |= {"path": str(opened.folder), "problems": opened.verify()}
+        answer["tokens"] = token_problems(place, opened.manifest.version)
     if as_json:
         print_json(answer)
     else:
@@ -69,7 +73,7 @@ def verify(ctx: click.Context, version: str, store: Path | None, as_json: bool) 
 )
 @store_option
 @json_option
-def diff(old: str, new: str, limit: int, store: Path | None, as_json: bool) -> None:
+def diff(old: str, new: str, limit: int, store: StoreAt, as_json: bool) -> None:
     """Tell which records came, went or changed from version OLD to NEW, and which stage, setting or input did it."""
     from didact.report.difference import print_diff
     from didact.store.version import Version
@@ -87,7 +91,7 @@ def diff(old: str, new: str, limit: int, store: Path | None, as_json: bool) -> N
 @click.argument("record")
 @store_option
 @json_option
-def explain(version: str, record: str, store: Path | None, as_json: bool) -> None:
+def explain(version: str, record: str, store: StoreAt, as_json: bool) -> None:
     """Tell the whole life of a RECORD of VERSION: where it was read, what changed it, where it is or why it is not.
 
     RECORD is an id or how it begins, or a place: PATH:LINE, or PATH#INDEX counted from 0.
@@ -110,7 +114,7 @@ def explain(version: str, record: str, store: Path | None, as_json: bool) -> Non
 @click.argument("tag")
 @click.option("--delete", is_flag=True, help="Forget the ref TAG of the data set VERSION; the version stays until gc.")
 @store_option
-def ref(version: str, tag: str, delete: bool, store: Path | None) -> None:
+def ref(version: str, tag: str, delete: bool, store: StoreAt) -> None:
     """Let TAG name VERSION from now on, as in NAME@TAG; what a ref names is kept by `didact gc`."""
     from didact.errors import CallError
     from didact.store.version import Version
@@ -123,7 +127,7 @@ def ref(version: str, tag: str, delete: bool, store: Path | None) -> None:
             return
         found = Version.open(place.find(version)).manifest
         if found.version not in place.versions(found.name):
-            raise CallError(f"{version}: is not in the store {place.root}; refs name versions of their own store")
+            raise CallError(f"{version}: is not in the store {place}; refs name versions of their own store")
         place.set_ref(found.name, tag, found.version)
     click.echo(f"{found.name}@{tag}: {found.version}")
 
@@ -137,7 +141,7 @@ def ref(version: str, tag: str, delete: bool, store: Path | None) -> None:
 @store_option
 @json_option
 def export(
-    version: str, directory: Path, to: str, mixes: tuple[str, ...], allow_loss: bool, store: Path | None, as_json: bool
+    version: str, directory: Path, to: str, mixes: tuple[str, ...], allow_loss: bool, store: StoreAt, as_json: bool
 ) -> None:
     """Write mixes of VERSION into the new or empty folder DIRECTORY, for other programs to read.
 
@@ -159,7 +163,7 @@ def export(
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @store_option
 @json_option
-def report(version: str, out: Path | None, opens: bool, store: Path | None, as_json: bool) -> None:
+def report(version: str, out: Path | None, opens: bool, store: StoreAt, as_json: bool) -> None:
     """Write the page of VERSION, or of a run's folder RUN, and print where it is.
 
     A version: where its rows went, mixes, examples of what was lost, time and memory. A run: loss curves, scores,
@@ -183,20 +187,20 @@ def report(version: str, out: Path | None, opens: bool, store: Path | None, as_j
 
 
 @click.command(epilog="Example: didact gc store --dry-run")
-@click.argument("store", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("store", metavar="STORE")
+@reached_options
 @click.option("--dry-run", is_flag=True, help="Delete nothing, only tell what would go.")
 @click.option("--unfinished", is_flag=True, help="Delete the work of builds that did not end, too.")
 @json_option
-def gc(store: Path, dry_run: bool, unfinished: bool, as_json: bool) -> None:
+def gc(store: StoreAt, dry_run: bool, unfinished: bool, as_json: bool) -> None:
     """Delete from STORE every version that no ref names and no run was trained on, and what was made for it alone.
 
     `latest` is a ref; a parent is not kept for its children's sake. Nothing is deleted while a build runs.
     """
     from didact.report.history import print_collection
     from didact.store.collect import collect
-    from didact.store.layout import Store
 
-    found = collect(Store(store), dry_run=dry_run, unfinished=unfinished)
+    found = collect(store_at(store), dry_run=dry_run, unfinished=unfinished)
     if as_json:
         print_json({"dry_run": dry_run, **found.as_json()})
     else:

@@ -121,11 +121,11 @@ def preview_version(
     named = mix or ("finetune" if "finetune" in version.manifest.mixes else next(iter(sorted(version.manifest.mixes))))
     files = version.shards(named, split)
     if tokenizer is None and version.manifest.tokenizer is None:
-        raise CallError(f"{version.path}: has no tokenizer of its own; name one with --tokenizer")
-    own = tokenizer or Tokenizer.load(version.path / "tokenizer")
+        raise CallError(f"{version.folder}: has no tokenizer of its own; name one with --tokenizer")
+    own = tokenizer or Tokenizer.load(version.fetch("tokenizer"))
     asked = _Asked(renderer_of(own), context, over_long)
     if not files:
-        raise CallError(f"{version.path}: the split {split} of mix {named} has no rows")
+        raise CallError(f"{version.folder}: the split {split} of mix {named} has no rows")
     column = text_column(files[0])
     shown: list[Shown] = []
     before = 0
@@ -137,7 +137,7 @@ def preview_version(
         if before >= row + count:
             break
     if not shown:
-        raise CallError(f"{version.path}: the split {split} of mix {named} has {before:,} rows; --row counts from 0")
+        raise CallError(f"{version.folder}: the split {split} of mix {named} has {before:,} rows; --row counts from 0")
     return Preview(f"{version.manifest.name}@{version.manifest.version}", _told(own), context, over_long, shown)
 
 

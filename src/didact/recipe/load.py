@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, JsonValue, ValidationError, model_validator
 
 from didact.errors import InputMissing, RecipeError, UnknownName
 from didact.recipe.cleaning import CleanSettings
@@ -36,7 +36,19 @@ class Recipe(Settings):
         examples=["bilingual"],
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Every random choice of the build and of training is keyed by it.")
-    store: Path = Field(Path("store"), description="Folder of all results, relative to the recipe.")
+    store: str = Field(
+        "store",
+        min_length=1,
+        description="Folder of all results, relative to the recipe, or a URL that fsspec knows, such as "
+        "`s3://bucket/prefix`.",
+        examples=["s3://bucket/didact"],
+    )
+    storage: dict[str, dict[str, JsonValue]] = Field(
+        default_factory=dict,
+        description="Options of fsspec for URLs, by protocol. Credentials are better left where the library of the "
+        "store finds them by itself; those that stand here are never written into a version, a plan or a log.",
+        examples=[{"s3": {"endpoint_url": "https://s3.example.org"}}],
+    )
     sources: dict[str, Source] = Field(
         min_length=1,
         description="Named inputs.",

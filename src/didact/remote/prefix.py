@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from didact.durable import sha256_file
+from didact.durable import sha256_file, store_errors
 from didact.errors import CallError, StoreError
 from didact.remote.retries import persist, told
 
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+.-]*)(?:::.+|://.*)", re.IGNORECASE)
 _SMALL = 256 << 20
 """Bytes of the largest object that is read into memory: manifests and lists; data goes through files."""
-_OWN_RETRIES: dict[str, Any] = {"retries": {"max_attempts": 1, "mode": "standard"}}
+_OWN_RETRIES: dict[str, Any] = {"retries": {"total_max_attempts": 1, "mode": "standard"}}
 """botocore's setting for one attempt: what fails is tried again here, where it is counted."""
 
 
@@ -118,14 +118,17 @@ class Prefix:
         return None if found is None or found["type"] != "file" else int(found["size"])
 
     def changed(self, name: str) -> datetime | None:
-        """When an object was written, by the clock of the store; None when it is not there."""
+        """When an object was written, by the store's clock; None when it is not there or the store does not tell."""
         url = self.address(name)
 
         def ask() -> datetime:
             time: datetime = self.filesystem.modified(url)
             return time
 
-        return self._found("time", url, ask)
+        try:
+            return self._found("time", url, ask)
+        except NotImplementedError:
+            return None
 
     def files(self) -> dict[str, int]:
         """Every object below the prefix: its name relative to it, and its bytes."""
@@ -180,6 +183,8 @@ class Prefix:
         size = self.size(name)
         if size is None:
             return False
+        with store_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
         return self._found("fetch", url, lambda: self._copied(url, file, size)) is not None
 
     def sha256(self, name: str, beside: Path) -> str | None:

@@ -62,7 +62,7 @@ def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, wor
     """
     if not (version_dir / "manifest.json").is_file():
         raise CorruptVersion(f"{version_dir}: no manifest.json, so this is not a complete version; build it again")
-    key = content_hash([TOKENS_LAYOUT, sha256_file(version_dir / "manifest.json"), tokenizer.digest])
+    key = shards_key(version_dir, tokenizer)
     path = out_dir / TOKENS
     if path.is_file() and (present := read_json(path))["key"] == key:
         return dict(present)
@@ -93,6 +93,11 @@ def tokens_manifest(out_dir: Path) -> dict[str, Any]:
     if manifest.get("checksum") != tokens_checksum(manifest):
         raise StoreError(f"{out_dir / TOKENS}: damaged, or of an older layout; delete the folder and tokenize again")
     return manifest
+
+
+def shards_key(version_dir: Path, tokenizer: Tokenizer) -> str:
+    """Hash of all that token shards depend on."""
+    return content_hash([TOKENS_LAYOUT, sha256_file(version_dir / "manifest.json"), tokenizer.digest])
 
 
 def _splits(version_dir: Path) -> list[tuple[tuple[str, str], list[Path]]]:

@@ -34,11 +34,11 @@ def causes(records: Holdings, own: Version, other: Version) -> list[Cause]:
     search = _Search(records, _by_inputs(records, own, other))
     for file in other.manifest.files:
         if file.path.startswith("dropped/"):
-            for batch in batches(other.path / file.path, ("id", "source", "path", "index", "stage", "reason")):
+            for batch in batches(other.file(file.path), ("id", "source", "path", "index", "stage", "reason")):
                 found = [Cause(*pair) for pair in zip(*(_texts(batch, n) for n in ("stage", "reason")), strict=True)]
-                search.take(_places(batch), hex_words(batch.column("id"), other.path / file.path), found)
+                search.take(_places(batch), hex_words(batch.column("id"), other.file(file.path)), found)
         elif file.path.startswith("rejected/"):
-            for batch in batches(other.path / file.path, ("source", "path", "index", "code")):
+            for batch in batches(other.file(file.path), ("source", "path", "index", "code")):
                 search.take(_places(batch), None, [Cause("read", f"rejected {code}") for code in _texts(batch, "code")])
     return search.found
 

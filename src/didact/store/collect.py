@@ -11,16 +11,12 @@ move refs hold it in use.
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from didact.durable import ASIDE, read_json, remove
-from didact.engine.chunks import MARKER
 from didact.errors import CallError, StoreError
+from didact.store.ground import LEFT, Ground, ground_of
 from didact.store.layout import BUILD, CHUNKS, TRAINED_ON, Store
 
 _PLAN = re.compile(r"[0-9a-f]{12}")
@@ -64,128 +60,113 @@ def collect(store: Store, *, dry_run: bool = False, unfinished: bool = False) ->
 
     Raises CallError when there is no store, StoreError when somebody makes something in it or the disk refuses.
     """
-    if not (store.root / "builds").is_dir():
-        raise CallError(f"{store.root}: no store; a store has a folder 'builds'")
+    if not store.folder("builds").children():
+        raise CallError(f"{store}: no store; a store has a folder 'builds'")
     with store.alone() as alone:
         if not alone:
-            raise StoreError(f"{store.root}: a build or run is making something in it; run gc again when it has ended")
-        plan = _Plan(store, unfinished)
+            raise StoreError(f"{store}: a build or run is making something in it; run gc again when it has ended")
+        ground = ground_of(store)
+        plan = _Plan(store, ground, unfinished)
         if not dry_run:
             for found in plan.collection.deleted:
-                _delete(store.root / found.path, plan.results)
+                ground.delete(plan.results.get(found.path, [found.path]))
     return plan.collection
 
 
 class _Plan:
     """What stays and what goes, found out in the order in which one depends on the other."""
 
-    def __init__(self, store: Store, unfinished: bool) -> None:
-        self.store, self.unfinished = store, unfinished
+    def __init__(self, store: Store, ground: Ground, unfinished: bool) -> None:
+        self.store, self.ground, self.unfinished = store, ground, unfinished
         self.collection = Collection()
         self.versions: set[str] = set()
-        self.plans: list[Path] = []
-        self.results: dict[Path, list[Path]] = {}
+        self.builds: list[str] = []
+        """Folders of builds that stay."""
+        self.results: dict[str, list[str]] = {}
         """Files of the results that go, by their folder."""
         self._versions()
         self._tokens()
         self._builds()
         self._results()
-        for path in _asides(store.root):
-            self._decide(path, None, "half-written when a process was killed")
+        for name, size in ground.leftovers():
+            self.collection.deleted.append(Found(name, size, LEFT))
 
-    def _decide(self, path: Path, keep: str | None, otherwise: str) -> None:
-        """Keep a path for a reason, or else let it go for another."""
-        found = Found(str(path.relative_to(self.store.root)), _size(path), keep or otherwise)
+    def _decide(self, name: str, keep: str | None, otherwise: str) -> None:
+        """Keep something for a reason, or else let it go for another."""
+        found = Found(name, self.ground.size(name), keep or otherwise)
         (self.collection.deleted if keep is None else self.collection.kept).append(found)
 
     def _versions(self) -> None:
-        runs = _trained(self.store.root)
+        runs = self._trained()
         for name in self.store.names:
-            refs = self.store.refs(name)
-            for version in self.store.versions(name):
-                reasons = [f"ref {ref}" for ref, named in refs.items() if named == version]
-                reasons += [f"run {run}" for run in runs.get(version, [])]
-                self._decide(self.store.version(name, version).path, ", ".join(reasons) or None, "no ref names it")
-                self.versions |= {version} if reasons else set()
+            refs, whole = self.store.refs(name), set(self.store.versions(name))
+            for path in self.ground.children(f"data/{name}"):
+                version = _base(path)
+                if version in whole:
+                    reasons = [f"ref {ref}" for ref, named in refs.items() if named == version]
+                    reasons += [f"run {run}" for run in runs.get(version, [])]
+                    self._decide(path, ", ".join(reasons) or None, "no ref names it")
+                    self.versions |= {version} if reasons else set()
+                elif self.store.prefix is not None and _PLAN.fullmatch(version):
+                    # In an object store a version's files stand there before it is one.
+                    self._decide(path, *self._unfinished())
+
+    def _trained(self) -> dict[str, list[str]]:
+        """Runs by the version they were trained on."""
+        found: dict[str, list[str]] = {}
+        for name in self.ground.matching(f"runs/*/*/{TRAINED_ON}"):
+            run = name.removeprefix("runs/").removesuffix(f"/{TRAINED_ON}")
+            found.setdefault(self.ground.json(name)["version"], []).append(run)
+        return found
 
     def _tokens(self) -> None:
-        for path in sorted((self.store.root / "tokens").glob("*")):
-            match = _TOKENS.fullmatch(path.name)
+        for path in self.ground.children("tokens"):
+            match = _TOKENS.fullmatch(_base(path))
             if match is not None:
                 kept = "its version is kept" if match["version"] in self.versions else None
                 self._decide(path, kept, "its version is not kept")
 
     def _builds(self) -> None:
-        for path in sorted((self.store.root / "builds").glob("*")):
-            if _PLAN.fullmatch(path.name):
+        for path in self.ground.children("builds"):
+            if _PLAN.fullmatch(_base(path)):
                 kept, otherwise = self._fate_of_build(path)
                 self._decide(path, kept, otherwise)
-                self.plans += [path] if kept is not None else []
+                self.builds += [path] if kept is not None else []
 
-    def _fate_of_build(self, path: Path) -> tuple[str | None, str]:
-        if not (path / BUILD).is_file():
-            reason = "work of a build that did not end"
-            return (None if self.unfinished else f"{reason}; --unfinished deletes it"), reason
-        kept = read_json(path / BUILD)["version"] in self.versions
-        return ("its version is kept" if kept else None), "its version is not kept"
+    def _fate_of_build(self, path: str) -> tuple[str | None, str]:
+        record = self.ground.json(f"{path}/{BUILD}")
+        if record is None:
+            return self._unfinished()
+        return ("its version is kept" if record["version"] in self.versions else None), "its version is not kept"
+
+    def _unfinished(self) -> tuple[str | None, str]:
+        reason = "work of a build that did not end"
+        return (None if self.unfinished else f"{reason}; --unfinished deletes it"), reason
 
     def _results(self) -> None:
         """Results of chunks count as one thing, however many there are; those of stages too."""
         needed = self._needed()
-        for folder in (self.store.chunks.path, self.store.stages.path):
-            files = [path for path in folder.glob("*") if _RESULT.fullmatch(path.name)]
-            going = [] if needed is None else [path for path in files if path.name.partition(".")[0] not in needed]
+        for folder in ("builds/chunks", "builds/stages"):
+            files = {path: size for path, size in self.ground.files(folder).items() if _RESULT.fullmatch(_base(path))}
+            going = [] if needed is None else [path for path in files if _base(path).partition(".")[0] not in needed]
             staying = sorted({*files} - {*going})
             self.results[folder] = going
-            self._count(self.collection.deleted, folder, going, "results that no kept build needs")
-            self._count(self.collection.kept, folder, staying, "results that a kept build may need")
-
-    def _count(self, group: list[Found], folder: Path, paths: list[Path], why: str) -> None:
-        if paths:
-            name = str(folder.relative_to(self.store.root))
-            group.append(Found(name, sum(path.stat().st_size for path in paths), f"{len(paths)} files: {why}"))
+            deleted, kept = self.collection.deleted, self.collection.kept
+            _count(deleted, folder, [files[path] for path in going], "results that no kept build needs")
+            _count(kept, folder, [files[path] for path in staying], "results that a kept build may need")
 
     def _needed(self) -> set[str] | None:
         """Keys of the results that kept builds name; None when one of them did not come so far."""
-        lists = [path / CHUNKS for path in self.plans]
-        if not all(path.is_file() for path in lists):
+        lists = [self.ground.json(f"{path}/{CHUNKS}") for path in self.builds]
+        if any(keys is None for keys in lists):
             return None
-        return {key for path in lists for key in read_json(path)}
+        return {key for keys in lists for key in keys}
 
 
-def _trained(root: Path) -> dict[str, list[str]]:
-    """Runs by the version they were trained on."""
-    found: dict[str, list[str]] = {}
-    for path in sorted((root / "runs").glob(f"*/*/{TRAINED_ON}")):
-        run = str(path.parent.relative_to(root / "runs"))
-        found.setdefault(read_json(path)["version"], []).append(run)
-    return found
+def _count(group: list[Found], folder: str, sizes: list[int], why: str) -> None:
+    if sizes:
+        group.append(Found(folder, sum(sizes), f"{len(sizes)} files: {why}"))
 
 
-def _asides(root: Path) -> Iterator[Path]:
-    """What was left half-written outside of versions and runs."""
-    for part in ("data", "builds", "tokens"):
-        for folder, folders, files in os.walk(root / part):
-            here = Path(folder)
-            yield from (here / name for name in sorted([*folders, *files]) if name.startswith(ASIDE))
-            folders[:] = [
-                name
-                for name in sorted(folders)
-                if not name.startswith(ASIDE) and not (part == "data" and _PLAN.fullmatch(name))
-            ]
-
-
-def _delete(path: Path, results: dict[Path, list[Path]]) -> None:
-    """Delete something; of a folder of results the files that go, each marker before the files it vouches for."""
-    if path not in results:
-        remove(path)
-        return
-    for file in sorted(results[path], key=lambda file: (not file.name.endswith(MARKER), file.name)):
-        remove(file)
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    if path.is_symlink() or not path.is_dir():
-        return path.lstat().st_size
-    return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+def _base(path: str) -> str:
+    return path.rpartition("/")[2]

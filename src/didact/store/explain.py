@@ -127,8 +127,8 @@ def _whole_id(version: Version, start: str) -> str:
         found.update(row["id"] for row in values_where(version, part, ["id"], begins("id", start)))
     if not found:
         raise CallError(
-            f"{version.path}: no id begins with '{start}'; rows that never became records are asked for as PATH:LINE, "
-            "and rows that `where` leaves out are counted only"
+            f"{version.folder}: no id begins with '{start}'; rows that never became records are asked for as "
+            "PATH:LINE, and rows that `where` leaves out are counted only"
         )
     if len(found) > 1:
         raise CallError(f"'{start}' begins {len(found)} ids: {_some(sorted(found))}; give more digits")
@@ -146,7 +146,7 @@ def _lives_at(version: Version, path: str, column: str, number: int) -> list[Lif
     lives = [life for life in lives if getattr(life.place, column) == number and _ends(life.place.path, path)]
     lives += [_rejected(version, row) for row in rejected]
     if not lives:
-        raise CallError(f"{version.path}: no row of a source stands at {column} {number} of '{path}'")
+        raise CallError(f"{version.folder}: no row of a source stands at {column} {number} of '{path}'")
     if len({(life.place.source, life.place.path) for life in lives}) > 1 or len(lives) > _LISTED:
         places = sorted(f"{life.place.source}: {life.place.path}#{life.place.index}" for life in lives)
         raise CallError(f"{len(lives)} rows stand at {column} {number} of '{path}': {_some(places)}; name one of them")
@@ -179,14 +179,14 @@ def _lives_of(version: Version, record_id: str) -> list[Life]:
     """Every row with an id, first in the shards, then among the dropped."""
     lives: dict[Place, Life] = {}
     for name, number in rows_where(version, "data", ["id"], equals("id", record_id)):
-        row = row_at(version.path / name, number)
+        row = row_at(version.file(name), number)
         place = Place(row["source"], *(row["row"][part] for part in ("path", "index", "line")))
         life = lives.setdefault(place, _begun(version, place, row))
         _, mix, shard = name.split("/")
         life.split = shard.rsplit("-", 3)[0]
         life.shards.append(Appearance(mix, life.split, name, number, row["epoch"]))
     for name, number in rows_where(version, "dropped", ["id"], equals("id", record_id)):
-        row = row_at(version.path / name, number)
+        row = row_at(version.file(name), number)
         place = _place(row)
         life = lives[place] = _begun(version, place, row)
         life.loss = Loss(row["stage"], row["reason"], row["evidence"])
@@ -217,11 +217,13 @@ def _tell(version: Version, life: Life) -> None:
 
 def _side(version: Version, part: str, place: Place, columns: Sequence[str] | None) -> Iterator[dict[str, Any]]:
     """Rows of a side table about one row of the input."""
-    path = version.path / part / f"{part}.parquet"
-    if not path.exists():
+    name = f"{part}/{part}.parquet"
+    if not version.has(name):
         return
     wanted = [(name, "=", getattr(place, name)) for name in ("source", "path", "index")]
-    table = pq.read_table(path, columns=list(columns) if columns else None, filters=wanted, partitioning=None)
+    table = pq.read_table(
+        version.file(name), columns=list(columns) if columns else None, filters=wanted, partitioning=None
+    )
     yield from table.to_pylist()
 
 
@@ -265,7 +267,7 @@ def _place(row: dict[str, Any]) -> Place:
 
 def _place_in_shards(version: Version, record_id: str) -> Place | None:
     for name, number in rows_where(version, "data", ["id"], equals("id", record_id)):
-        row = row_at(version.path / name, number)
+        row = row_at(version.file(name), number)
         return Place(row["source"], *(row["row"][part] for part in ("path", "index", "line")))
     return None
 

@@ -35,6 +35,7 @@ _OWN = {
     "messages": "OpenAI chat lines {messages, tools}; preferences as {input, preferred_output, non_preferred_output}",
 }
 _BATCH = 4096
+_HEADERS = "headers/headers.parquet"
 
 
 @dataclass
@@ -121,20 +122,20 @@ def _chosen(version: Version, to: str, mixes: Sequence[str] | None) -> list[str]
     there = version.manifest.mixes
     for name in mixes or ():
         if name not in there:
-            raise UnknownName("mix", name, there, where=str(version.path))
+            raise UnknownName("mix", name, there, where=str(version.folder))
     suited = [name for name in sorted(there) if to != "messages" or there[name].purpose != "pretrain"]
     unsuited = sorted(set(mixes or ()) - set(suited))
     if unsuited:
         raise CallError(f"mix '{unsuited[0]}' is for pre-training and holds no messages; export it as hf or jsonl")
     chosen = sorted(set(mixes)) if mixes else suited
     if not chosen:
-        raise CallError(f"{version.path}: no mix holds messages; export it as hf or jsonl")
+        raise CallError(f"{version.folder}: no mix holds messages; export it as hf or jsonl")
     return chosen
 
 
 def _sound(version: Version, name: str) -> Path:
     """A file of the version, after its hash was compared. Raises CorruptVersion when it is damaged."""
-    path = version.path / name
+    path = version.file(name)
     entry = next(file for file in version.manifest.files if file.path == name)
     if not path.is_file() or sha256_file(path) != entry.sha256:
         raise CorruptVersion(f"{path}: missing, or not what the manifest says; `didact verify` tells more")
@@ -173,9 +174,8 @@ def _write_splits(
             done.files += entries
             done.mixes[mix][split] = sum(entry.rows for entry in entries)
             done.left_out += count - done.mixes[mix][split]
-    headers = version.path / "headers" / "headers.parquet"
-    if done.format == "jsonl" and headers.is_file():
-        texts = pq.read_table(_sound(version, "headers/headers.parquet"))["header"].to_pylist()
+    if done.format == "jsonl" and version.has(_HEADERS):
+        texts = pq.read_table(_sound(version, _HEADERS))["header"].to_pylist()
         done.files.append(_write_lines(folder, "headers.jsonl", map(orjson.loads, texts)))
 
 
@@ -217,9 +217,9 @@ def _message(turn: dict[str, Any]) -> dict[str, Any]:
 
 def _headers(version: Version) -> dict[str, Header]:
     """What the records' files said once, by id."""
-    if not (version.path / "headers" / "headers.parquet").is_file():
+    if not version.has(_HEADERS):
         return {}
-    table = pq.read_table(_sound(version, "headers/headers.parquet"))
+    table = pq.read_table(_sound(version, _HEADERS))
     return {row["id"]: Header.model_validate_json(row["header"]) for row in table.to_pylist()}
 
 

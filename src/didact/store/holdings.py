@@ -63,8 +63,8 @@ def holdings(version: Version) -> Holdings:
     parts: list[Holdings] = []
     first = 0
     for split, file in shards_of(version):
-        for batch in batches(version.path / file.path, _COLUMNS):
-            parts.append(_part(batch, SPLITS.index(split), first, version.path / file.path))
+        for batch in batches(version.file(file.path), _COLUMNS):
+            parts.append(_part(batch, SPLITS.index(split), first, version.file(file.path)))
             first += batch.num_rows
     return _once(parts)
 
@@ -88,7 +88,7 @@ def chosen_batches(version: Version, rows: I64, columns: tuple[str, ...]) -> Ite
         if low == high:
             first += file.rows
             continue
-        for batch in batches(version.path / file.path, columns):
+        for batch in batches(version.file(file.path), columns):
             low, high = np.searchsorted(rows, [first, first + batch.num_rows])
             if low < high:
                 yield batch.take(pa.array(rows[low:high] - first))

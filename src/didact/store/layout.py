@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from didact.canonical import content_hash
 from didact.durable import ASIDE, locked, locked_if_free, remove_asides, require_writable
 from didact.errors import CallError, UnknownName
+from didact.recipe.load import Recipe
 from didact.remote.folder import Folder
 from didact.remote.prefix import Prefix, is_url
+from didact.remote.retries import repeated
+from didact.store import leases
 
 MANIFEST = "manifest.json"
 """In a version's folder, written last: the version is complete when it is there."""
@@ -24,6 +28,8 @@ BUILD = "build.json"
 TRAINED_ON = "version.json"
 """In a run's folder: the version it was trained on, which is kept as long as the run is."""
 
+LEASES = "builds/in-use"
+"""In an object store: a lease of everyone who works on it."""
 RETRIES = "retries.jsonl"
 """In a working folder: a line for each call to the object store that failed and was made again."""
 WORK = ".cache/didact"
@@ -32,6 +38,40 @@ WORK = ".cache/didact"
 _VERSION = re.compile(r"[0-9a-f]{12}")
 _REF = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WRITTEN = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)(@(?P<ref>[A-Za-z0-9._-]+))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAt:
+    """A store as a caller names it. For one that is elsewhere, too: how it is reached, and where work stands meanwhile.
+
+    >>> StoreAt("s3://bucket/didact", {"endpoint_url": "https://s3.example.org"})
+    StoreAt(written='s3://bucket/didact', work=None)
+    """
+
+    written: str | Path | None = None
+    """Path or URL; none: the recipe's."""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What fsspec takes for the URL, over what the recipe says in `storage`."""
+    work: Path | None = None
+    """Folder for the working folders of stores that are elsewhere; none: `.cache/didact` in the home folder."""
+
+    def open(
+        self, default: str, base: Path | None = None, storage: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> Store:
+        """The store; `default`, relative to `base`, when none is named. storage: options by protocol.
+
+        Raises CallError for a URL that cannot be one of a store.
+        """
+        written = default if self.written is None else self.written
+        protocol = str(written).partition("://")[0].lower() if is_url(written) else ""
+        options = {**(storage or {}).get(protocol, {}), **self.options}
+        return Store.at(written, base if self.written is None else None, options=options, work=self.work)
+
+
+def store_of(given: str | Path | StoreAt | None, recipe: Recipe, base: Path) -> Store:
+    """The store that a caller names, else the recipe's."""
+    named = given if isinstance(given, StoreAt) else StoreAt(given)
+    return named.open(recipe.store, base, recipe.storage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,24 +155,44 @@ class Store:
         """Folder of a version's token shards under one tokenizer."""
         return self.folder("tokens", f"{version}-{tokenizer[:12]}")
 
-    def token_folders(self, version: str) -> list[Path]:
-        """Folders of a version's token shards that are on this disk, finished or not."""
-        return sorted((self.root / "tokens").glob(f"{version}-*"))
+    def token_folders(self, version: str) -> list[Folder]:
+        """Folders of a version's token shards, finished or not."""
+        names = self.folder("tokens").children()
+        return [self.folder("tokens", name) for name in names if name.startswith(f"{version}-")]
 
     def run(self, name: str, run: str) -> Folder:
         """Folder of one training run."""
         return self.folder("runs", name, run)
 
-    def in_use(self, waiting: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
+    @contextmanager
+    def in_use(self, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Hold what is in the store for the length of a block: `collect` deletes nothing meanwhile.
 
         Whoever makes a version, token shards or a ref does it in here; `waiting` is called when `collect` is at work.
         """
-        return locked(self.root / "builds" / "lock", waiting, shared=True)
+        with locked(self.root / "builds" / "lock", waiting, shared=True):
+            if self.prefix is None:
+                yield
+                return
+            with leases.in_use(self.prefix / LEASES, waiting):
+                yield
 
-    def alone(self) -> AbstractContextManager[bool]:
-        """Have the store alone for the length of a block; False when somebody makes something in it."""
-        return locked_if_free(self.root / "builds" / "lock")
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Have the store alone for the length of a block; False when somebody makes something in it.
+
+        Raises StoreError in place of it for an object store, which tells who.
+        """
+        with locked_if_free(self.root / "builds" / "lock") as free:
+            if self.prefix is None or not free:
+                yield free
+                return
+            with leases.alone(self.prefix / LEASES):
+                yield True
+
+    def repeated(self) -> Counter[str]:
+        """How many calls to the store failed so far and were made again, by call, on this machine."""
+        return repeated(self.root / RETRIES) if self.prefix is not None else Counter()
 
     def require_writable(self) -> None:
         """Raise StoreError when nothing can be made in the store; asked before work begins that would be in vain."""

@@ -44,7 +44,7 @@ def rows_where(version: Version, part: str, columns: Sequence[str], test: Test) 
     """File and row number of every row of a part that a test on some columns picks."""
     for name in files_of(version, part):
         first = 0
-        for batch in batches(version.path / name, tuple(columns)):
+        for batch in batches(version.file(name), tuple(columns)):
             hits = pc.fill_null(test(batch), False).to_numpy(zero_copy_only=False)
             yield from ((name, first + hit) for hit in np.flatnonzero(hits).tolist())
             first += batch.num_rows
@@ -64,6 +64,6 @@ def values_where(version: Version, part: str, columns: Sequence[str], test: Test
     """Some columns of every row of a part that a test on them picks."""
     found: list[dict[str, Any]] = []
     for name in files_of(version, part):
-        for batch in batches(version.path / name, tuple(columns)):
+        for batch in batches(version.file(name), tuple(columns)):
             found += batch.filter(pc.fill_null(test(batch), False)).to_pylist()
     return found

@@ -82,13 +82,17 @@ class Version:
         """Whether the version has a file of that name."""
         return any(file.path == name for file in self.manifest.files)
 
-    def fetch(self) -> Path:
-        """The version's folder on this disk with all its files; from an object store those are fetched first."""
+    def fetch(self, part: str | None = None) -> Path:
+        """The version's folder on this disk with all its files, or one folder in it; from an object store they are
+        fetched first.
+        """
         if self.folder.prefix is not None:
             for file in self.manifest.files:
-                self.file(file.path)
-            write_json(self.path / MANIFEST, self.manifest.model_dump(by_alias=True))
-        return self.path
+                if part is None or file.path.startswith(f"{part}/"):
+                    self.file(file.path)
+            if part is None:
+                write_json(self.path / MANIFEST, self.manifest.model_dump(by_alias=True))
+        return self.path if part is None else self.path / part
 
     def shards(self, mix: str, split: str = "train") -> list[Path]:
         """Files of one split of a mix, in training order. Raises UnknownName for a mix the version lacks."""
