@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,7 @@ SLOW_SIGNAL = """
 import os, time
 from didact.curate.signals import signal
 
-@signal("response.slow", "0", "measures slowly, and writes down what")
+@signal({name!r}, "0", "measures slowly, and writes down what")
 def slow(texts):
     with open({log!r}, "a") as file:
         file.write(f"{{os.getpid()}} {{texts[0].text[:16]!r}}\\n")
@@ -82,6 +85,36 @@ def cluster(nodes: int) -> Iterator[Any]:
             made.shutdown()
 
 
+@contextmanager
+def node_like_another_machine(made: Any, hidden: Path | None = None, **environment: str) -> Iterator[None]:
+    """A node of a cluster with one core, for which a folder of this machine is an empty one of its own. Skips the test
+    where mounting is not allowed.
+    """
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={made.address}", "--num-cpus=1", "--block"]
+    command = f"exec {shlex.join(ray)}"
+    if hidden is not None:
+        command = f"mount -t tmpfs tmpfs {shlex.quote(str(hidden))} && {command}"
+        if subprocess.run([*_APART, "mount -t tmpfs tmpfs /mnt"], check=False, capture_output=True).returncode:
+            pytest.skip("mounting is not allowed here")
+    running = subprocess.Popen(
+        [*(_APART if hidden is not None else ["sh", "-c"]), command],
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        leader = psutil.Process(running.pid)
+        for process in [leader, *leader.children(recursive=True)]:
+            process.kill()
+        running.wait()
+
+
+_APART = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
+"""Runs a shell in which mounts are seen by nobody else."""
+
+
 def many_chunks(patch: pytest.MonkeyPatch, size: int = 2_000) -> None:
     """Let builds of this process cut their inputs into small chunks: workers take chunks as they get them."""
     patch.setattr(sys.modules[curate_sources.__module__], "chunk_bytes", lambda total: size)
@@ -90,9 +123,11 @@ def many_chunks(patch: pytest.MonkeyPatch, size: int = 2_000) -> None:
 def slow_recipe(folder: Path, store: str, seconds: float = 0.05) -> dict[str, Any]:
     """The tiny recipe with a plug-in that measures slowly; relative to `folder`, with inputs there."""
     write_inputs(folder)
-    (folder / "slow.py").write_text(SLOW_SIGNAL.format(seconds=seconds, log=str(folder / "measured")), encoding="utf-8")
+    name = f"slow.{sha256(str(folder).encode()).hexdigest()[:8]}"
+    plugin = SLOW_SIGNAL.format(name=name, seconds=seconds, log=str(folder / "measured"))
+    (folder / "slow.py").write_text(plugin, encoding="utf-8")
     recipe = tiny(folder, store=str(folder / store), plugins=[str(folder / "slow.py")])
-    slow = {"signal": "response.slow", "max": 1, "sources": ["stories"]}
+    slow = {"signal": name, "max": 1, "sources": ["stories"]}
     return recipe | {"filters": [*recipe["filters"], slow]}
 
 
@@ -130,7 +165,7 @@ def cut_off(node: Any) -> None:
 
 def markers(store: Path) -> dict[str, int]:
     """The marker of every complete chunk, and when it was written."""
-    return {path.name: path.stat().st_mtime_ns for path in (store / "builds" / "chunks").glob("*.done.json")}
+    return {path.name: path.stat().st_mtime_ns for path in (store / "builds" / "chunks").glob("[0-9a-f]*.done.json")}
 
 
 def shuffled(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from ray_cluster import (
     Heard,
@@ -16,12 +23,15 @@ from ray_cluster import (
     markers,
     measured,
     node_at_work,
+    node_like_another_machine,
     shuffled,
     slow_recipe,
 )
+from test_layers import PACKAGE
 from tiny_recipe import bytes_of, tiny, write_inputs
 
 from didact.build.pipeline import build
+from didact.errors import EngineError
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +100,86 @@ def test_a_node_that_is_killed_costs_no_row(tmp_path: Path) -> None:
     assert lost and all("chunk" in note and "died" in note for note in lost)
     times = measured(tmp_path)
     assert set(times) == texts and sum(count > 1 for count in times.values()) < len(texts) / 4
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Any]:
+    """A cluster that has no core yet."""
+    with cluster(0) as made:
+        yield made
+
+
+def test_nodes_need_neither_the_inputs_nor_the_plugins(head: Any, tmp_path: Path) -> None:
+    """A node that sees nothing but the store makes the same bytes: rows and plug-ins travel."""
+    leader = tmp_path / "leader"
+    recipe = slow_recipe(leader, "alone", seconds=0.0)
+    whole = bytes_of(build(recipe, workers=1))
+    with node_like_another_machine(head, leader):
+        version = build(recipe, store=tmp_path / "store", engine="ray", address=head.address)
+    assert bytes_of(version) == whole
+
+
+def test_a_node_that_does_not_see_the_store_is_refused(head: Any, tmp_path: Path) -> None:
+    """A store on the leading machine's own disk ends the build with the node and the folder, not with lost rows."""
+    write_inputs(tmp_path)
+    (tmp_path / "store").mkdir()
+    told = r"node \S+ does not see .*store/builds/\w+ as the machine that leads does; put the store where"
+    with node_like_another_machine(head, tmp_path / "store"), pytest.raises(EngineError, match=told):
+        build(tiny(tmp_path), engine="ray", address=head.address)
+    assert not (tmp_path / "store" / "data").exists()
+
+
+def test_a_parquet_file_that_a_node_does_not_see_is_told(head: Any, tmp_path: Path) -> None:
+    """A worker opens Parquet files itself; where it cannot, no row counts as damaged: the build ends."""
+    (tmp_path / "leader").mkdir()
+    rows = [{"prompt": f"Say {n}.", "completion": f"It is {n}."} for n in range(50)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "leader" / "rows.parquet")
+    source = {"path": str(tmp_path / "leader" / "rows.parquet")}
+    recipe = {"name": "columns", "store": str(tmp_path / "store"), "sources": {"s": source}, "tokenizer": None}
+    told = r"node \S+: .*rows\.parquet: no such input file; every node must reach"
+    with node_like_another_machine(head, tmp_path / "leader"), pytest.raises(EngineError, match=told):
+        build(recipe, engine="ray", address=head.address)
+
+
+def test_a_node_with_other_code_is_refused(head: Any, tmp_path: Path) -> None:
+    """A node whose Didact differs by a single line runs nothing: it could write other bytes."""
+    shutil.copytree(PACKAGE, tmp_path / "other" / "didact", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "other" / "didact" / "canonical.py").open("a") as code:
+        code.write("# another line\n")
+    write_inputs(tmp_path)
+    with (
+        node_like_another_machine(head, PYTHONPATH=str(tmp_path / "other")),
+        pytest.raises(EngineError, match=r"node \S+ has Didact's code \w{12}, the machine that leads has \w{12}"),
+    ):
+        build(tiny(tmp_path), engine="ray", address=head.address)
+
+
+DRIVER = """
+import json, sys
+from didact.build.pipeline import build
+from didact.errors import EngineError
+from ray_cluster import many_chunks
+import pytest
+with pytest.MonkeyPatch.context() as patch:
+    many_chunks(patch)
+    build(json.loads(sys.argv[1]), engine="ray", address=sys.argv[2])
+"""
+
+
+def test_a_killed_leader_goes_on_where_it_was(nodes: Any, tmp_path: Path) -> None:
+    """The leading process killed in the middle: started again it makes the same bytes, and no complete chunk again."""
+    recipe = slow_recipe(tmp_path, "store", seconds=0.2)
+    whole = bytes_of(build(recipe | {"store": str(tmp_path / "alone")}, workers=1))
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-c", DRIVER, json.dumps(recipe), nodes.address]
+    first = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
+    while len(markers(tmp_path / "store")) < 8:
+        assert first.poll() is None, first.communicate()[1]
+        time.sleep(0.02)
+    first.kill()
+    first.communicate()
+    complete = markers(tmp_path / "store")
+    version = build(recipe, engine="ray", address=nodes.address)
+    after = markers(tmp_path / "store")
+    assert {name: after[name] for name in complete} == complete and len(after) > len(complete)
+    assert bytes_of(version) == whole and version.verify() == []
