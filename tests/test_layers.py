@@ -13,6 +13,7 @@ ORDER = tuple(
     line.split()
     for line in """errors
     canonical
+    intervals
     durable
     remote
     plugins

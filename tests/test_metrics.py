@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tokenizer import SENTENCES, small_tokenizer
 
+from didact import intervals
 from didact.errors import CallError, UnknownName
-from didact.evaluate import baselines, bits, intervals, metrics
+from didact.evaluate import baselines, bits, metrics
 from didact.evaluate.bits import bits_per_byte, target_bytes
-from didact.evaluate.intervals import bootstrap, estimate, wilson
 from didact.evaluate.metrics import best_score, final_answer, metric, metric_names, register, squad_tokens, tidy
+from didact.intervals import bootstrap, estimate, wilson
 
 TEXTS = st.lists(st.sampled_from(["the", "Cat", "cat.", "-5", "5", "中 文", "a", "", "\n"]), max_size=5).map(" ".join)
 

@@ -75,7 +75,7 @@ class _Job:
         return self.store.build(self.inputs.plan)
 
     def stage(self, name: str, rows: int = 0) -> None:
-        """Say that a stage begins, and measure it. rows: those it works on, where they are known."""
+        """Say that a stage begins, and measure it. rows: those it works on; 0 when its result is on file."""
         self.tell.stage(name)
         self.measures.stage(name)
         self.measures.rows = rows
@@ -195,15 +195,15 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     job.stage("filter", len(rows))
     filter_rows(fates, recipe.filters)
 
-    job.stage("deduplicate", int(fates.alive.sum()))
+    job.stage("deduplicate", 0 if results.has(keys.duplicates) else int(fates.alive.sum()))
     found = results.table(keys.duplicates, lambda: Result(duplicates_table(find_duplicates(fates, recipe.dedup)), {}))
     drop_duplicates(fates, duplicates_from(found.table))
     refuse_nothing(fates)
 
-    job.stage("split", int(fates.alive.sum()))
+    job.stage("split", 0 if results.has(keys.split) else int(fates.alive.sum()))
     held = HeldOut.of(results.table(keys.split, lambda: hold_out(rows, fates.alive, recipe).as_result()))
 
-    job.stage("tokenizer and counts", int((held.split == 0).sum()))
+    job.stage("tokenizer and counts", 0 if results.has(keys.tokenizer) else int((held.split == 0).sum()))
     wanted = wanted_mixes(recipe, rows, held.split == 0)
     train = held.split == 0
     tokenizer = _tokenizer(job, base, rows, train, results, keys)

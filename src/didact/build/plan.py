@@ -12,8 +12,11 @@ from didact.build.depends import StageKeys, stage_keys
 from didact.build.inputs import Inputs, resolve_inputs
 from didact.build.per_record import ChunkTask, chunk_tasks
 from didact.build.reasons import reasons
+from didact.build.sample import Sampler, try_sample
+from didact.build.sample_times import sampled
 from didact.build.space import free_bytes, reckon
 from didact.engine.chunks import MadeFrom, all_made
+from didact.engine.local import fitting_workers
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Purpose
 from didact.report.plan_json import Because, BuildPlan, Reason, SourcePlan, Space, StagePlan
@@ -38,11 +41,15 @@ def plan(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     *,
     store: str | Path | StoreAt | None = None,
+    sample: int | None = None,
+    workers: int | None = None,
     tell: Listener | None = None,
 ) -> BuildPlan:
     """What a build of the recipe would run, and why; nothing is written, and the store need not exist.
 
     Every input is read and cut into chunks, since only their content tells which results still hold.
+    sample: run the per-record stages on so many rows of each source, in a temporary folder that is removed, and
+    estimate times for so many workers, and what filters would drop.
     Raises what `build` raises for a recipe and inputs that cannot be meant.
     """
     loaded, base = load_recipe(recipe)
@@ -52,10 +59,11 @@ def plan(
     with Spool() as spool:
         inputs = resolve_inputs(loaded, base, spool)
         built = place.built(loaded.name, inputs.plan)
+        sampler = None if sample is None else Sampler(sample)
         listener.stage("chunks")
-        found = [] if built else list(_chunks(inputs, loaded, place, listener))
+        found = list(_chunks(inputs, loaded, place, listener, sampler)) if not built or sampler else []
         keys = stage_keys(loaded, base, [one.key for one in found])
-        return BuildPlan(
+        made = BuildPlan(
             name=loaded.name,
             plan=inputs.plan,
             store=str(place),
@@ -64,9 +72,15 @@ def plan(
             stages=[] if built else _stages(loaded, place, keys),
             space=_space(loaded, inputs, place, found, built is not None),
         )
+        if sampler is None:
+            return made
+        listener.stage("sample")
+        tried = try_sample(sampler, inputs, loaded, base)
+        many = workers or fitting_workers(inputs.total_bytes)
+        return made.model_copy(update={"sample": sampled(made, tried, sampler, loaded, place, many)})
 
 
-def _chunks(inputs: Inputs, recipe: Recipe, store: Store, tell: Listener) -> Iterator[_Found]:
+def _chunks(inputs: Inputs, recipe: Recipe, store: Store, tell: Listener, sampler: Sampler | None) -> Iterator[_Found]:
     """Every chunk in canonical order, and why it runs."""
     on_file = list(all_made(store.chunks))
     stored = {made.key: sum(marker["files"].values()) for made, marker in on_file}
@@ -75,6 +89,8 @@ def _chunks(inputs: Inputs, recipe: Recipe, store: Store, tell: Listener) -> Ite
         known.setdefault(made.of, []).append(made)
     rows = 0
     for task in chunk_tasks(inputs, recipe, store.chunks, []):
+        if sampler is not None:
+            sampler.look(task.chunk)
         rows += _rows(task)
         tell.advance(rows, None, "rows")
         because = () if task.key in stored else reasons(task.made_from, known.get(task.chunk.source, []))

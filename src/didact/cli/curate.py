@@ -208,6 +208,12 @@ def convert(
 @workers_option
 @click.option("--max-rejected", type=click.IntRange(0), help="Fail when more rows than this are rejected.")
 @click.option("--plan", "only_plan", is_flag=True, help="Tell what would run and why; write nothing.")
+@click.option(
+    "--sample",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="With --plan: run N rows of each source in a temporary folder; estimate time, disk and what filters drop.",
+)
 @json_option
 def build(
     recipe: Path,
@@ -217,16 +223,19 @@ def build(
     workers: int | None,
     max_rejected: int | None,
     only_plan: bool,
+    sample: int | None,
     as_json: bool,
 ) -> None:
     """Build the version that RECIPE describes: clean, filter, deduplicate, split, mix, write shards."""
     from didact.report.progress import Narrator
 
     tell = Narrator()
+    if sample is not None and not only_plan:
+        raise click.UsageError("--sample goes with --plan: a build takes all rows; `limit` in a source reads fewer")
     if only_plan and max_rejected is not None:
-        raise click.UsageError("--plan reads no record, so that --max-rejected has nothing to count")
+        raise click.UsageError("--plan counts no rejected row, so that --max-rejected has nothing to bound")
     if only_plan:
-        _plan(recipe, store, tell, as_json)
+        _plan(recipe, store, sample, workers, tell, as_json)
         return
     from didact.build.pipeline import build as make
     from didact.report.summary import print_summary
@@ -247,11 +256,11 @@ def build(
     click.echo(f"\n{version.manifest.name}@{version.manifest.version}: {version.folder}")
 
 
-def _plan(recipe: Path, store: StoreAt, tell: Narrator, as_json: bool) -> None:
+def _plan(recipe: Path, store: StoreAt, sample: int | None, workers: int | None, tell: Narrator, as_json: bool) -> None:
     from didact.build.plan import plan
     from didact.report.plan import print_plan
 
-    found = plan(recipe, store=store, tell=tell)
+    found = plan(recipe, store=store, sample=sample, workers=workers, tell=tell)
     tell.finish()
     if as_json:
         print_json(found.model_dump(mode="json"))

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from didact.evaluate.baselines import NearestPrompt, constant_answer
-from didact.evaluate.intervals import Estimate, estimate
 from didact.evaluate.items import Item
 from didact.evaluate.metrics import best_score, final_answer, metric
+from didact.intervals import Estimate, estimate
 from didact.render.renderer import render_prompt
 from didact.render.tokenizer import Tokenizer
 

@@ -41,7 +41,7 @@ class Reason(Part):
 
 
 _TOLD: dict[Why, str] = {
-    "new": "{}: nothing on file yet",
+    "new": "nothing on file yet",
     "new file": "new file {}",
     "changed file": "changed content of {}",
     "moved rows": "other rows of {} in the chunk",
@@ -106,6 +106,80 @@ class Space(Part):
     free: int = Field(ge=0, description="What is free on the store's file system.", examples=[9_000_000_000])
 
 
+class Estimate(Part):
+    """A number of the whole source, estimated from its sample, with the bounds of the 95 % interval."""
+
+    seen: int = Field(ge=0, description="How many there are in the sample.", examples=[3])
+    estimate: float = Field(ge=0, description="How many there are in the source, most likely.", examples=[156.0])
+    low: float = Field(ge=0, description="Lower bound.", examples=[53.1])
+    high: float = Field(ge=0, description="Upper bound.", examples=[452.9])
+
+
+_ESTIMATE = {"seen": 3, "estimate": 156.0, "low": 53.1, "high": 452.9}
+
+
+class BoundOutcome(Part):
+    """What one bound of the filters would do to one source."""
+
+    reason: str = Field(description="Name under which it drops rows.", examples=["response.words<1"])
+    origin: str = Field(description="The published rule it comes from, or `recipe`.", examples=["recipe"])
+    alone: Estimate = Field(description="Rows out of bounds, whatever the other bounds say.", examples=[_ESTIMATE])
+    drops: Estimate = Field(description="Rows it drops: those that no bound before it drops.", examples=[_ESTIMATE])
+
+
+class SampledSource(Part):
+    """What the sample of one source says."""
+
+    source: str = Field(description="Its name.", examples=["alpaca"])
+    sampled: int = Field(ge=0, description="Rows looked at.", examples=[1000])
+    of: int = Field(ge=0, description="Rows there are; in nested files estimated.", examples=[52002])
+    rejected: dict[str, Estimate] = Field(
+        description="Rows rejected, by code.", examples=[{"JS001": {"seen": 1, "estimate": 52, "low": 9, "high": 294}}]
+    )
+    unselected: Estimate = Field(
+        description="Rows that `where` leaves out.", examples=[{"seen": 0, "estimate": 0, "low": 0, "high": 199}]
+    )
+    bounds: list[BoundOutcome] = Field(description="Every bound that applies to it, in order.", examples=[[]])
+    kept: Estimate = Field(
+        description="Rows that pass all bounds; duplicates are among them.",
+        examples=[{"seen": 997, "estimate": 51846, "low": 51549, "high": 51949}],
+    )
+    exact_duplicates: int = Field(
+        ge=0,
+        description="Rows of the sample that repeat another row of it. At least so many are in the source: most copies "
+        "of a sampled row are not in the sample.",
+        examples=[0],
+    )
+    tokens: dict[str, Estimate] = Field(
+        description="Tokens of the rows that pass, by the purpose they can serve; `seen` are the sample's.",
+        examples=[{"finetune": {"seen": 98000, "estimate": 5096000, "low": 4800000, "high": 5400000}}],
+    )
+
+
+class Sampled(Part):
+    """What a sample says of the build."""
+
+    rows: int = Field(ge=1, description="Rows asked for, of each source.", examples=[1000])
+    tokenizer: str | None = Field(
+        description="Where the tokenizer that counted comes from: `file`, or `sample` when it was learned from the "
+        "sample, which makes it count other than one that is learned from all; null without one.",
+        examples=["sample"],
+    )
+    sources: list[SampledSource] = Field(description="The sources, by name.", examples=[[]])
+    workers: int = Field(ge=1, description="Workers the times are for.", examples=[2])
+    seconds: dict[str, float] = Field(
+        description="Estimated wall time of each stage that runs. `read, clean, measure` and `counts` are measured on "
+        "the sample; others go by rows from the largest build of this store that ran the stage.",
+        examples=[{"read, clean, measure": 12.5, "counts": 3.1}],
+    )
+    not_estimated: list[str] = Field(description="Stages whose time is not known.", examples=[["deduplicate"]])
+    results_bytes: int = Field(
+        ge=0,
+        description="Chunk results yet to be written, in bytes, by the size of the sample's.",
+        examples=[118_000_000],
+    )
+
+
 class BuildPlan(Part):
     """What `didact build` would do."""
 
@@ -118,6 +192,10 @@ class BuildPlan(Part):
     stages: list[StagePlan] = Field(description="The other stages, in order.", examples=[[]])
     space: Space = Field(
         description="Room on disk.", examples=[{"results": 1, "on_file": 0, "version": 1, "needed": 2, "free": 9}]
+    )
+
+    sample: Sampled | None = Field(
+        None, description="With `--sample`: what a sample of the rows says.", examples=[None]
     )
 
     @property
