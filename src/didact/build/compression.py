@@ -16,6 +16,7 @@ from didact.curate.order import I64, keyed_order
 from didact.engine.base import Engine
 from didact.records.table import texts_column, zeroed_offsets
 from didact.remote.folder import Folder
+from didact.render.byte_pairs import text_buffers
 from didact.store.manifest import Compression
 from didact.text.scripts import script_of
 
@@ -40,19 +41,19 @@ def fit_chunk(task: FitTask) -> Sums:
     """Records, bytes and tokens of the task's rows by language; a text's marks are not counted, they are no text."""
     table = task.chunk.table("records").take(pa.array(task.inside)).combine_chunks()
     segments = table["segments"].combine_chunks()
-    texts, offsets = texts_column(segments), zeroed_offsets(segments).to_numpy()
+    texts, bounds = texts_column(segments), zeroed_offsets(segments).to_numpy()
     tokens = np.concatenate([[0], np.cumsum(loaded_tokenizer(task.tokenizer).count_batch(texts))])
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    said = texts.to_pylist()
-    for language, (first, last) in zip(
-        table["language"].to_pylist(), itertools.pairwise(offsets.tolist()), strict=True
-    ):
-        text = "".join(said[first:last])
-        of = sums[language or _unstated(text)]
-        of[0] += 1
-        of[1] += len(text.encode())
-        of[2] += int(tokens[last] - tokens[first])
-    return {language: (records, size, count) for language, (records, size, count) in sums.items()}
+    size = text_buffers(texts)[1]
+    sizes, counts = np.diff(size[bounds]), np.diff(tokens[bounds])
+    names = [
+        stated or _unstated("".join(texts[first:last].to_pylist()))
+        for stated, (first, last) in zip(table["language"].to_pylist(), itertools.pairwise(bounds.tolist()), strict=True)
+    ]
+    languages, places = np.unique(np.array(names, object), return_inverse=True)
+    return {
+        language: (int((places == place).sum()), int(sizes[places == place].sum()), int(counts[places == place].sum()))
+        for place, language in enumerate(languages.tolist())
+    }
 
 
 def _unstated(text: str) -> str:
