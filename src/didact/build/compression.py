@@ -45,10 +45,8 @@ def fit_chunk(task: FitTask) -> Sums:
     tokens = np.concatenate([[0], np.cumsum(loaded_tokenizer(task.tokenizer).count_batch(texts))])
     size = text_buffers(texts)[1]
     sizes, counts = np.diff(size[bounds]), np.diff(tokens[bounds])
-    names = [
-        stated or _unstated("".join(texts[first:last].to_pylist()))
-        for stated, (first, last) in zip(table["language"].to_pylist(), itertools.pairwise(bounds.tolist()), strict=True)
-    ]
+    rows = zip(table["language"].to_pylist(), itertools.pairwise(bounds.tolist()), strict=True)
+    names = [stated or _unstated("".join(texts[first:last].to_pylist())) for stated, (first, last) in rows]
     languages, places = np.unique(np.array(names, object), return_inverse=True)
     return {
         language: (int((places == place).sum()), int(sizes[places == place].sum()), int(counts[places == place].sum()))

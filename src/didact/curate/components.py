@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from didact.curate.order import I64, U64
+from didact.curate.order import I64, U64, sorted_order
 
 
 @njit(cache=True, nogil=True)
@@ -41,7 +41,7 @@ def components(rows: int, left: I64, right: I64) -> I64:
 
 def same_key_pairs(keys: U64) -> tuple[I64, I64]:
     """Pairs that connect all rows with the same key; key 0 connects nothing."""
-    order = np.argsort(keys, kind="stable").astype(np.int64)
+    order = sorted_order(keys)
     ordered = keys[order]
     same = (ordered[1:] == ordered[:-1]) & (ordered[1:] != 0)
     return order[:-1][same], order[1:][same]

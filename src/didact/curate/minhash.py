@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from didact.curate.order import sorted_order, sorted_unique
 from didact.text.utf8 import FNV_OFFSET, fold, mix
 
 Hashes = npt.NDArray[np.uint64]
@@ -146,7 +147,7 @@ def _all_pairs(members, starts, out):  # type: ignore[no-untyped-def]
 
 def _buckets(keys: Hashes, rows: Offsets) -> tuple[Offsets, Offsets]:
     """Rows sorted by key, rows of one key in ascending order, and where each key begins."""
-    order = np.argsort(keys[rows], kind="stable")
+    order = sorted_order(keys[rows])
     members = rows[order]
     ordered = keys[members]
     starts = (
@@ -211,7 +212,7 @@ def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64) -> Offsets:
         found += [_chained(large) for large in now]
         crowded += now
         pairs = np.concatenate(found)
-        codes = np.union1d(codes, pairs[:, 0] * rows + pairs[:, 1])
+        codes = sorted_unique(np.concatenate([codes, pairs[:, 0] * rows + pairs[:, 1]]))
     return np.stack([codes // max(rows, 1), codes % max(rows, 1)], axis=1)
 
 

@@ -24,9 +24,35 @@ def mixed(values: U64, key: int) -> U64:
         return state ^ (state >> np.uint64(31))
 
 
+def sorted_order(keys: U64) -> I64:
+    """The rows in order of their keys, equal keys in the order of their rows: a stable argsort.
+
+    NumPy sorts plain words ten times as fast as it finds the order of some. So the high bits of each key are sorted
+    with its row in the low ones, and the few runs of rows whose keys differ only below are put in order afterwards.
+    """
+    bits = np.uint64(max(1, (len(keys) - 1).bit_length()))
+    low = (np.uint64(1) << bits) - np.uint64(1)
+    packed = (keys & ~low) | np.arange(len(keys), dtype=np.uint64)
+    packed.sort()
+    order = (packed & low).astype(np.int64)
+    found = keys[order]
+    wrong = np.flatnonzero(found[1:] < found[:-1])
+    high = packed >> bits
+    starts = np.unique(np.searchsorted(high, high[wrong], side="left"))
+    for start, end in zip(starts, np.searchsorted(high, high[starts], side="right"), strict=True):
+        order[start:end] = order[start:end][np.argsort(found[start:end], kind="stable")]
+    return order
+
+
+def sorted_unique(values: I64) -> I64:
+    """The values in order, each once; by sorting, which is several times as fast as the hash table of `np.unique`."""
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
+
+
 def keyed_order(ids: U64, key: str, *parts: str) -> I64:
     """A permutation of the rows that depends on their ids and the key only; rows with equal ids keep their order.
 
     Adding or removing a row leaves the order of the others as it was.
     """
-    return np.argsort(mixed(ids, keyed_hash(key, *parts)), kind="stable").astype(np.int64)
+    return sorted_order(mixed(ids, keyed_hash(key, *parts)))
