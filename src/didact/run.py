@@ -16,8 +16,11 @@ from didact.durable import locked, read_json, write_json
 from didact.engine.local import available_cores
 from didact.errors import RecipeError
 from didact.evaluate.checkpoint import Evaluation, evaluate_checkpoint
+from didact.evaluate.labelled import Labelled, label_set, labelled_split, measure_classifier, tokenised
 from didact.evaluate.metrics import plugin_of
-from didact.model.checkpoint import resolve
+from didact.model.checkpoint import is_classifier, resolve
+from didact.model.classify import train_classifier
+from didact.model.encoder import train_encoder
 from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress
 from didact.model.preference import tune_preferences
@@ -26,6 +29,7 @@ from didact.model.sinks import WATCHED_BY_NOBODY, Watch
 from didact.model.world import World, joined
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Purpose
+from didact.recipe.training import ClassifierSettings
 from didact.render.token_shards import TokenShards
 from didact.render.tokenizer import Tokenizer
 from didact.render.verify_tokens import require_whole_tokens
@@ -39,10 +43,11 @@ from didact.store.version import Version
 
 Phase = Literal["pretrain", "finetune", "run"]
 
-_PHASES = ("pretrain", "finetune", "preference")
+_PHASES = ("pretrain", "finetune", "preference", "encoder", "classifier")
+"""Sections that train, in the order of their phases."""
 _PARTS = ("initial", *_PHASES, *(f"evaluation-{phase}.json" for phase in _PHASES))
 """What a run that was begun elsewhere may have left in the store."""
-_TRAINING_SECTIONS = ("model", "pretrain", "finetune", "preference")
+_TRAINING_SECTIONS = ("model", *_PHASES)
 
 
 @dataclass
@@ -139,6 +144,13 @@ def _follow(course: _Course, until: Phase) -> RunResult:
         course.prefer()
         course.keep("preference")
         course.evaluate("preference")
+    if loaded.encoder is not None and until == "run":
+        course.encode()
+        course.keep("encoder")
+    if loaded.classifier is not None and until == "run":
+        course.classify()
+        course.keep("classifier")
+        course.evaluate_classifier()
     if course.world.leads:
         write_json(course.result.folder / "run.json", course.result.as_json())
         write_run_report(course.result.folder)
@@ -160,12 +172,20 @@ def evaluate(
     Raises RecipeError when the recipe has no section `evaluate`, and what `build` and the evaluation raise.
     """
     loaded, base = load_recipe(recipe)
-    if loaded.evaluate is None:
+    classifier = is_classifier(resolve(Path(checkpoint)))
+    if loaded.evaluate is None and not classifier:
         raise RecipeError(f"recipe '{loaded.name}': no section 'evaluate'; add `evaluate: {{tasks: [...]}}`")
     listener = tell if tell is not None else Silent()
     place = store_of(store, loaded, base)
     with place.in_use(lambda: listener.note("waiting for gc")):
         version = build(recipe, store=store, tell=listener)
+        if classifier:
+            settings = loaded.classifier or ClassifierSettings()
+            mix = settings.mix or mix_of(version, "finetune", loaded.name)
+            listener.stage("evaluate")
+            training = labelled_split(version, mix, "train", settings.sources)
+            return classifier_evaluation(Path(checkpoint), version, loaded, mix, training, threads)
+        assert loaded.evaluate is not None
         tokenizer = Tokenizer.load(resolve(Path(checkpoint)))
         listener.stage("tokenize")
         tokens = tokenized(place, version, tokenizer)
@@ -174,7 +194,7 @@ def evaluate(
 
 
 def _refuse_nothing_to_train(recipe: Recipe, until: Phase) -> None:
-    sections = {"pretrain": recipe.pretrain, "finetune": recipe.finetune, "preference": recipe.preference}
+    sections = {name: getattr(recipe, name) for name in _PHASES}
     wanted = list(sections) if until == "run" else [until]
     if all(sections[name] is None for name in wanted):
         section = until if until != "run" else "pretrain' or 'finetune"
@@ -293,6 +313,66 @@ class _Course:
                 self.recipe.model, self.tokenizer, self.result.folder / "initial", self.recipe.seed
             )
 
+    def encode(self) -> None:
+        """Train the masked encoder, or go on where it stopped."""
+        settings = self.recipe.encoder
+        assert settings is not None
+        held = self.version.manifest.mixes
+        purpose: Purpose = "pretrain" if any(mix.purpose == "pretrain" for mix in held.values()) else "finetune"
+        train, validation = self._shards(purpose, settings.mix)
+        self.tell.stage("encoder")
+        self.result.phases["encoder"] = train_encoder(
+            self.recipe.model,
+            settings,
+            train,
+            validation,
+            self.tokenizer,
+            self.result.folder / "encoder",
+            self.recipe.seed,
+            self._progress,
+            self.threads,
+            watch=self.watch,
+        )
+
+    def classify(self) -> None:
+        """Train the classifier on the run's encoder, the recipe's, or fresh weights, and measure it."""
+        settings = self.recipe.classifier
+        assert settings is not None
+        mix = self._mix("finetune", settings.mix)
+        training = labelled_split(self.version, mix, "train", settings.sources)
+        labels = label_set(training, settings.labels)
+        held = self.version.manifest.mixes[mix].rows.get("validation", 0)
+        validation = labelled_split(self.version, mix, "validation", settings.sources) if held else None
+        encoder = self.result.phases.get("encoder")
+        base = None if settings.base is None else self.base / settings.base
+        self.tell.stage("classifier")
+        self.result.phases["classifier"] = train_classifier(
+            settings,
+            labels,
+            base if base is not None or encoder is None else encoder.best,
+            self.recipe.model,
+            tokenised(training, labels, self.tokenizer),
+            None if validation is None else tokenised(validation, labels, self.tokenizer),
+            self.tokenizer,
+            self.result.folder / "classifier",
+            self.recipe.seed,
+            self._progress,
+            self.threads,
+            watch=self.watch,
+        )
+        self._evaluate_classifier(training, mix)
+
+    def _evaluate_classifier(self, training: Labelled, mix: str) -> None:
+        best = self.result.phases["classifier"].best
+        record = self.result.folder / "evaluation-classifier.json"
+        key = content_hash([best.name, self.recipe.seed])
+        with self.world.in_turn():
+            if not record.exists() or read_json(record)["key"] != key:
+                self.tell.stage("evaluate after classifier")
+                found = classifier_evaluation(best, self.version, self.recipe, mix, training, self.threads)
+                write_json(record, {"key": key, "evaluation": found.as_json()})
+        self.result.evaluations["classifier"] = read_json(record)["evaluation"]
+
     def evaluate(self, phase: str) -> None:
         """Measure the best checkpoint of a phase; a measurement that is on file for it is not repeated."""
         if self.recipe.evaluate is None:
@@ -316,14 +396,12 @@ class _Course:
             )
             write_json(record, {"key": key, "evaluation": found.as_json()})
 
-    def _shards(self, purpose: Purpose) -> tuple[TokenShards, TokenShards | None]:
-        named = [name for name, mix in sorted(self.version.manifest.mixes.items()) if mix.purpose == purpose]
-        if not named:
-            raise RecipeError(
-                f"recipe '{self.recipe.name}': section '{purpose}' needs a mix of that purpose; add `mixes: "
-                f"{{{purpose}: ...}}`"
-            )
-        mix = purpose if purpose in named else named[0]
+    def _mix(self, purpose: Purpose, given: str | None = None) -> str:
+        """The mix that a phase reads: as given, else the one of a purpose."""
+        return given if given is not None else mix_of(self.version, purpose, self.recipe.name)
+
+    def _shards(self, purpose: Purpose, given: str | None = None) -> tuple[TokenShards, TokenShards | None]:
+        mix = self._mix(purpose, given)
         held = self.version.manifest.mixes[mix].rows.get("validation", 0)
         return TokenShards.open(self.tokens, mix, "train"), TokenShards.open(
             self.tokens, mix, "validation"
@@ -339,6 +417,27 @@ class _Course:
                 f"{progress.phase} step {progress.step:,}: loss {progress.loss:.3f}, validation "
                 f"{progress.validation_loss:.3f}, {progress.tokens_per_second:,.0f} tokens/s"
             )
+
+
+def mix_of(version: Version, purpose: Purpose, recipe: str) -> str:
+    """The mix of a purpose, the one of that name first. Raises RecipeError when a version has none."""
+    named = [name for name, mix in sorted(version.manifest.mixes.items()) if mix.purpose == purpose]
+    if not named:
+        raise RecipeError(
+            f"recipe '{recipe}': a section needs a mix of purpose '{purpose}'; add `mixes: {{{purpose}: ...}}`"
+        )
+    return purpose if purpose in named else named[0]
+
+
+def classifier_evaluation(
+    checkpoint: Path, version: Version, recipe: Recipe, mix: str, training: Labelled, threads: int | None
+) -> Evaluation:
+    """What a classifier is worth on the test split (the validation split where there is no test)."""
+    sources = recipe.classifier.sources if recipe.classifier else None
+    rows = version.manifest.mixes[mix].rows
+    split = next((split for split in ("test", "validation") if rows.get(split)), "test")
+    held_out = labelled_split(version, mix, split, sources)
+    return Evaluation(resolve(checkpoint), {}, measure_classifier(checkpoint, training, held_out, recipe.seed, threads))
 
 
 def _now(progress: Progress) -> str:

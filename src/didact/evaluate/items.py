@@ -31,6 +31,9 @@ class Item:
     worked: bool = False
     """Whether the references are final answers, to be compared with the final answer of what a model writes."""
     tools: str | None = None
+    source: str = ""
+    labelled: bool = False
+    """Whether it is a task or a question, whose answer may be a label."""
 
     @property
     def question(self) -> str:
@@ -78,19 +81,23 @@ def _file_items(file: Path) -> Iterator[Item]:
         for batch in parquet.iter_batches(_BATCH_ROWS, columns=wanted):
             for row in batch.to_pylist():
                 record = AnyRecord.validate_json(row["record"])
-                item = _item(row.get("task") or row["source"], row["id"], row["messages"], record, row.get("tools"))
+                named = row.get("task") or row["source"]
+                item = _item(named, row["id"], row["messages"], record, row.get("tools"), row["source"])
                 if item is not None:
                     yield item
 
 
-def _item(task: str, record_id: str, turns: Sequence[Message], record: Record, tools: str | None) -> Item | None:
+def _item(
+    task: str, record_id: str, turns: Sequence[Message], record: Record, tools: str | None, source: str = ""
+) -> Item | None:
     split = split_last_answer(turns)
     if split is None:
         return None
     prompt, answer = split
     references, worked = _references(record, answer)
+    asked = isinstance(record, QA | Task)
     choices = len(record.choices) if isinstance(record, QA | Task) else 0
-    return Item(task, record_id, tuple(_worded(prompt)), references, choices, worked, tools)
+    return Item(task, record_id, tuple(_worded(prompt)), references, choices, worked, tools, source, asked)
 
 
 def _references(record: Record, answer: str) -> tuple[tuple[str, ...], bool]:

@@ -1,4 +1,5 @@
-"""Three ways a token may look back: over its whole row, over its own document only, or over a cache of keys and values.
+"""Ways a token may look: back over its whole row, over its own document only, over a cache of keys and values, or, in
+an encoder, both ways.
 
 Each is a callable `attend(layer, q, k, v) -> y` on (batch, tokens, heads, head size), so that one decoder serves
 training on packed documents, plain rows and generation.
@@ -38,6 +39,11 @@ def attend_causally(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return _scaled_dot_product(q, k, v)
 
 
+def attend_both_ways(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Every token sees all tokens of its row."""
+    return _scaled_dot_product(q, k, v, torch.ones(1, 1, 1, k.shape[1], dtype=torch.bool, device=k.device))
+
+
 class _ToSlots(torch.autograd.Function):
     """Spread tokens (N, ...) over slots (S, ...); slots without a token hold zeros."""
 
@@ -73,14 +79,15 @@ def _widths(longest: int) -> NDArray[np.int64]:
 
 
 class DocumentAttention:
-    """Every token sees itself and the earlier tokens of its own document, and nothing else in the batch.
+    """Every token sees itself and the earlier tokens of its own document, and nothing else in the batch; with
+    `both_ways`, the later ones of its document too.
 
     The batch is flat: documents of the given `lengths` one after the other, without padding. For attention alone they
     are laid out in groups of similar length, each group a plain causal attention. Beside one masked attention over
     rows of 256 tokens this takes half the time at 30 tokens per document and the same time at 120 (two cores, fp32).
     """
 
-    def __init__(self, lengths: NDArray[np.int64], device: torch.device | None = None) -> None:
+    def __init__(self, lengths: NDArray[np.int64], device: torch.device | None = None, both_ways: bool = False) -> None:
         widths = _widths(int(lengths.max()))
         group = np.searchsorted(widths, lengths)
         order = np.argsort(group, kind="stable")
@@ -93,22 +100,36 @@ class DocumentAttention:
         before = np.cumsum(lengths) - lengths
         slots = np.arange(int(lengths.sum())) + np.repeat(first - before, lengths)
         self.slots = torch.from_numpy(slots).to(device)
+        self.masks: list[Tensor | None] = [None] * len(self.groups)
+        if both_ways:
+            # Behind a document's end its group's slots are empty; causal attention never looks there.
+            by_group = (lengths[group == g] for g in used)
+            self.masks = [
+                _filled(inside, width, device) for inside, (_, width) in zip(by_group, self.groups, strict=True)
+            ]
         self.count = int(width.sum())
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend within documents; (1, N, H, D) in and out."""
         sizes = [count * width for count, width in self.groups]
         parts = zip(*(_ToSlots.apply(t[0], self.slots, self.count).split(sizes) for t in (q, k, v)), strict=True)
-        outputs = [self._group(shape, *part) for shape, part in zip(self.groups, parts, strict=True)]
+        outputs = [
+            self._group(shape, mask, *part) for shape, mask, part in zip(self.groups, self.masks, parts, strict=True)
+        ]
         y: Tensor = _FromSlots.apply(torch.cat(outputs), self.slots)
         return y[None]  # (N, H, D) -> (1, N, H, D)
 
     @staticmethod
-    def _group(shape: tuple[int, int], q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def _group(shape: tuple[int, int], mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (
             t.view(*shape, *t.shape[1:]) for t in (q, k, v)
         )  # (documents * width, H, D) -> (documents, width, H, D)
-        return _scaled_dot_product(q, k, v).flatten(0, 1)
+        return _scaled_dot_product(q, k, v, mask).flatten(0, 1)
+
+
+def _filled(lengths: NDArray[np.int64], width: int, device: torch.device | None) -> Tensor:
+    """Which slots hold a token, (documents, 1, 1, width)."""
+    return torch.from_numpy(np.arange(width) < lengths[:, None]).to(device)[:, None, None]
 
 
 class KeyValueCache:

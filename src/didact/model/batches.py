@@ -152,7 +152,7 @@ def cut_documents(shards: Shards, context: int, policy: Policy) -> Pieces:
             "with `didact preview`"
         )
     document, head, start, length = cut[:, kept]
-    return Pieces(document, head, start, length, _cut_report(shards, pairs, over, policy, cut, trained))
+    return Pieces(document, head, start, length, cut_report(shards, pairs, over, policy, cut, trained))
 
 
 def cut_each(
@@ -199,7 +199,7 @@ def trained_targets(shards: Shards, bounds: NDArray[np.int64], cut: NDArray[np.i
     return in_head + running[first + start + length - head + 1] - running[first + start + (head == 0)]
 
 
-def _cut_report(
+def cut_report(
     shards: Shards,
     pairs: NDArray[np.int64],
     over: NDArray[np.bool_],

@@ -34,10 +34,14 @@ from didact.durable import (
     write_json,
 )
 from didact.errors import CallError, CheckpointError, InputMissing, StoreError
-from didact.model.config import Adapted, DecoderConfig, from_hugging_face, to_hugging_face
+from didact.model.classifier import Classifier, labels_in
+from didact.model.config import Adapted, DecoderConfig, from_hugging_face
 from didact.model.lora import adapt, adapter_tensors, from_peft, load_adapters, merge, to_peft
 from didact.model.sharding import fill
 from didact.model.transformer import Decoder
+
+_BEST_PHASES = ("preference", "finetune", "pretrain", "classifier", "encoder")
+"""Phases of a run, that whose best checkpoint stands for it first."""
 
 _STEP = re.compile(r"step-(\d+)")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -108,10 +112,11 @@ def write_model(folder: Path, model: Decoder) -> None:
 
     Of a decoder with adapters only those are written, as PEFT does, with a reference to their base.
     """
-    config = to_hugging_face(model.config)
+    config = model.described()
     write_json(folder / "config.json", config)
     ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config[key] is not None}
-    write_json(folder / "generation_config.json", {"_from_model_config": True, **ids})
+    if not model.config.bidirectional:
+        write_json(folder / "generation_config.json", {"_from_model_config": True, **ids})
     if model.adapted is not None:
         _write_adapters(folder, model, model.adapted)
         return
@@ -174,20 +179,39 @@ def load_model(path: Path, device: torch.device | None = None) -> Decoder:
         raise InputMissing(
             path / "config.json", "model configuration", "a checkpoint is a folder such as RUN/finetune/step-120"
         )
-    config = from_hugging_face(read_json(path / "config.json"), str(path / "config.json"))
+    given, origin = read_json(path / "config.json"), str(path / "config.json")
+    config, labels = from_hugging_face(given, origin), labels_in(given, origin)
     if (path / _ADAPTER_CONFIG).is_file():
         model = _load_adapted(path, config)
         return model.to(device) if device is not None else model
     with torch.device("meta"):  # sizes without memory: the weights come from the file
-        model = Decoder(config)
+        model = Decoder(config) if labels is None else Classifier(config, labels)
     tensors = _read_weights(path)
-    if config.tie_word_embeddings:
+    if model.config.tie_word_embeddings:
         tensors["lm_head.weight"] = tensors.get("model.embed_tokens.weight", torch.empty(0))
     _check_names(path, model, tensors)
     model.load_state_dict(tensors, assign=True)
-    if config.tie_word_embeddings:
+    if model.config.tie_word_embeddings:
         model.lm_head.weight = model.model.embed_tokens.weight
     return model.to(device) if device is not None else model
+
+
+def is_classifier(path: Path) -> bool:
+    """Whether a model folder holds a classifier."""
+    config = path / "config.json"
+    return config.is_file() and labels_in(read_json(config), str(config)) is not None
+
+
+def load_decoder(path: Path, device: torch.device | None = None) -> Decoder:
+    """As `load_model`, for what continues text. Raises CallError for an encoder too."""
+    model = load_model(path, device)
+    if model.config.bidirectional:
+        kind = "a classifier" if isinstance(model, Classifier) else "an encoder"
+        raise CallError(
+            f"{path}: is {kind}, which reads text and writes none; `didact embed` makes vectors with it, and `didact "
+            "evaluate` measures a classifier"
+        )
+    return model
 
 
 def _load_adapted(path: Path, config: DecoderConfig) -> Decoder:
@@ -295,7 +319,7 @@ def resolve(path: Path) -> Path:
     """The checkpoint meant by a path: itself, what a pointer file names, or the best of a phase or a run."""
     if path.is_file() and path.name in ("best", "last"):
         return follow(path.parent, path.name) or path
-    for folder in (path, *(path / phase for phase in ("preference", "finetune", "pretrain"))):
+    for folder in (path, *(path / phase for phase in _BEST_PHASES)):
         if (folder / "config.json").is_file():
             return folder
         best = follow(folder, "best") or follow(folder, "last")

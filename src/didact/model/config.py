@@ -27,7 +27,10 @@ class RopeScaling:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Sizes of a decoder, by Hugging Face's names; `qk_norm` tells Qwen3 (true) from Llama (false)."""
+    """Sizes of a decoder, by Hugging Face's names; `qk_norm` tells Qwen3 (true) from Llama (false).
+
+    bidirectional: an encoder, whose tokens see all of their document; `mask_token_id` stands for a hidden token then.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -45,6 +48,8 @@ class DecoderConfig:
     qk_norm: bool = True
     tie_word_embeddings: bool = True
     rope_scaling: RopeScaling | None = None
+    bidirectional: bool = False
+    mask_token_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,28 +102,32 @@ def derive_config(
     )
 
 
+_ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "llama": "LlamaForCausalLM", "eurobert": "EuroBertForMaskedLM"}
+"""By model type. EuroBERT (arXiv:2503.05500) is transformers' name for Llama's blocks without the causal mask."""
+
+
 def to_hugging_face(config: DecoderConfig) -> dict[str, Any]:
     """The `config.json` under which transformers builds the same function.
 
     The rotary base is written in both spellings: older readers know only `rope_theta`, newer ones prefer
     `rope_parameters`, and a reader that finds neither computes other logits without complaint.
     """
-    apart = ("qk_norm", "rope_scaling")
+    apart = ("qk_norm", "rope_scaling", "bidirectional", *(() if config.bidirectional else ("mask_token_id",)))
     same = {name: getattr(config, name) for name in DecoderConfig.__dataclass_fields__ if name not in apart}
-    kind = "qwen3" if config.qk_norm else "llama"
+    kind = "eurobert" if config.bidirectional else "qwen3" if config.qk_norm else "llama"
     scaling = {"rope_type": "llama3"} | asdict(config.rope_scaling) if config.rope_scaling else None
     rope = (scaling or {"rope_type": "default"}) | {"rope_theta": config.rope_theta}
     return (
         same
         | {
-            "architectures": ["Qwen3ForCausalLM" if config.qk_norm else "LlamaForCausalLM"],
+            "architectures": [_ARCHITECTURES[kind]],
             "model_type": kind,
             "rope_parameters": rope,
             "hidden_act": "silu",
             "attention_bias": False,
             "attention_dropout": 0.0,
             "initializer_range": 0.02,
-            "use_cache": True,
+            "use_cache": not config.bidirectional,
             "dtype": "float32",
             "torch_dtype": "float32",
         }
@@ -138,9 +147,10 @@ def _require(origin: str, given: dict[str, Any], key: str, *allowed: Any) -> Non
 
 def _check_supported(given: dict[str, Any], origin: str) -> None:
     """Refuse what this decoder would compute differently, rather than load it wrongly."""
-    if given.get("model_type") not in ("qwen3", "llama"):
+    if given.get("model_type") not in _ARCHITECTURES:
         raise CallError(
-            f"{origin}: model_type is {given.get('model_type')!r}, expected 'qwen3' or 'llama'; use another checkpoint"
+            f"{origin}: model_type is {given.get('model_type')!r}, expected 'qwen3' or 'llama' (or 'eurobert', an "
+            "encoder); use another checkpoint"
         )
     _require(origin, given, "hidden_act", "silu")
     _require(origin, given, "attention_bias", False)
@@ -196,6 +206,8 @@ def from_hugging_face(given: dict[str, Any], origin: str = "config.json") -> Dec
             qk_norm=given["model_type"] == "qwen3",
             tie_word_embeddings=bool(given.get("tie_word_embeddings", False)),
             rope_scaling=_rope_scaling(given),
+            bidirectional=given["model_type"] == "eurobert",
+            mask_token_id=_single_id(given.get("mask_token_id")),
         )
     except KeyError as error:
         raise CallError(f"{origin}: has no {error}; it does not describe a Llama- or Qwen3-type model") from error

@@ -11,7 +11,6 @@ import torch
 from didact.durable import atomic_dir, read_json, write_json
 from didact.errors import CallError
 from didact.model.checkpoint import check_vocabulary, load_model, read_state, resolve, save_tensors
-from didact.model.config import to_hugging_face
 from didact.model.gguf_file import write_gguf
 from didact.model.model_card import model_card
 from didact.model.transformer import Decoder
@@ -47,6 +46,8 @@ def export_model(checkpoint: Path, folder: Path, precision: Precision = "fp32", 
     check_vocabulary(model.config, tokenizer, source)
     _check_range(model, precision)
     if gguf is not None:
+        if model.config.bidirectional:
+            raise CallError(f"{source}: is an encoder, and the GGUF file is for decoders; export without --gguf")
         write_gguf(gguf, model, tokenizer, precision)
     with atomic_dir(folder.resolve()) as aside:
         _write_weights(aside, model, tokenizer, precision)
@@ -72,9 +73,10 @@ def _write_weights(folder: Path, model: Decoder, tokenizer: Tokenizer, precision
         "eos_token_id": tokenizer.end_id,
         "pad_token_id": tokenizer.pad_id,
     }
-    write_json(folder / "config.json", to_hugging_face(model.config) | special | {"dtype": name, "torch_dtype": name})
-    ends = sorted({tokenizer.end_id, tokenizer.end_of_text_id})
-    write_json(folder / "generation_config.json", special | {"eos_token_id": ends, "do_sample": False})
+    write_json(folder / "config.json", model.described() | special | {"dtype": name, "torch_dtype": name})
+    if not model.config.bidirectional:
+        ends = sorted({tokenizer.end_id, tokenizer.end_of_text_id})
+        write_json(folder / "generation_config.json", special | {"eos_token_id": ends, "do_sample": False})
     tied = model.config.tie_word_embeddings
     tensors = {
         name: t.detach().to(dtype).contiguous()

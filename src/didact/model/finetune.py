@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from didact.model.batches import Shards
-from didact.model.checkpoint import check_vocabulary, load_model, resolve, weights_digest, widen_vocabulary
+from didact.model.checkpoint import check_vocabulary, load_decoder, resolve, weights_digest, widen_vocabulary
 from didact.model.fit import FitResult, OnProgress
 from didact.model.lora import adapt
 from didact.model.phases import TokenizerFiles, compute_threads, fitting_context, gentle_rate, train_phase
@@ -35,7 +35,7 @@ def finetune(
     """
     start = resolve(init)
     with compute_threads(threads):
-        decoder = load_model(start, choose_device(device))
+        decoder = load_decoder(start, choose_device(device))
         if settings.base is not None:
             decoder = widen_vocabulary(decoder, tokenizer.vocab_size)
         check_vocabulary(decoder.config, tokenizer, start)

@@ -138,7 +138,7 @@ def trained_outputs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor, Tenso
     """What the head reads of the tokens with a target, (n, C), their targets, (n,), and their places; None: all."""
     device = model.lm_head.weight.device
     ids, positions = (torch.from_numpy(array).to(device)[None] for array in (batch.ids, batch.positions))
-    attend = DocumentAttention(batch.lengths, device)
+    attend = DocumentAttention(batch.lengths, device, model.config.bidirectional)
     targets = torch.from_numpy(batch.targets).to(device)
     only = None if batch.all_trained else torch.from_numpy(batch.weights.nonzero()[0]).to(device)
     hidden = model.hidden(ids, positions, attend, only)[0]

@@ -79,7 +79,9 @@ def _data(manifest: Manifest) -> Iterator[str]:
 
 def _measured(state: dict[str, Any], evaluation: dict[str, Any]) -> Iterator[str]:
     loss = state.get("validation_loss")
-    unit = "pair" if state.get("phase") == "preference" else "trained token"
+    unit = {"preference": "pair", "encoder": "hidden token", "classifier": "text"}.get(
+        state.get("phase", ""), "trained token"
+    )
     yield f"Validation loss: {'not measured' if loss is None else f'{loss:.4f} nats per {unit}'}."
     bits, tasks = evaluation.get("bits_per_byte", {}), evaluation.get("tasks", [])
     if bits:

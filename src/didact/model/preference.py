@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from didact.canonical import content_hash
 from didact.durable import read_json, write_json, write_with
 from didact.model.batches import Batch, BatchPlan, Policy, Shards
-from didact.model.checkpoint import check_vocabulary, load_model, resolve, weights_digest, widen_vocabulary
+from didact.model.checkpoint import check_vocabulary, load_decoder, resolve, weights_digest, widen_vocabulary
 from didact.model.fit import FitResult, OnProgress
 from didact.model.lora import adapt
 from didact.model.loss import answer_log_probabilities
@@ -183,7 +183,7 @@ def tune_preferences(
     """
     start = resolve(init)
     with compute_threads(threads):
-        decoder = load_model(start, choose_device(device))
+        decoder = load_decoder(start, choose_device(device))
         if settings.base is not None:
             decoder = widen_vocabulary(decoder, tokenizer.vocab_size)
         check_vocabulary(decoder.config, tokenizer, start)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from didact.model.checkpoint import check_vocabulary, load_model, read_state, resolve
+from didact.model.checkpoint import check_vocabulary, load_decoder, read_state, resolve
 from didact.model.generate import PROMPTS_AT_ONCE, Completion, generate, stream
 from didact.model.phases import compute_threads
 from didact.model.precision import choose_device
@@ -41,7 +41,7 @@ class Speaker:
     def load(cls, path: Path, device: str = "cpu", threads: int | None = None) -> Speaker:
         """Open a checkpoint, or the best one of a phase or run. Raises InputMissing, CallError or CheckpointError."""
         folder = resolve(path)
-        model, tokenizer = load_model(folder, choose_device(device)), Tokenizer.load(folder)
+        model, tokenizer = load_decoder(folder, choose_device(device)), Tokenizer.load(folder)
         check_vocabulary(model.config, tokenizer, folder)
         state = read_state(folder) if (folder / "state.json").is_file() else {}
         return cls(model, tokenizer, state.get("phase", ""), threads)

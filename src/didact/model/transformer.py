@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from didact.model.attention import Attend, attend_causally
-from didact.model.config import Adapted, DecoderConfig, RopeScaling
+from didact.model.attention import Attend, attend_both_ways, attend_causally
+from didact.model.config import Adapted, DecoderConfig, RopeScaling, to_hugging_face
 from didact.model.products import Linear
 
 EMBEDDING_STD = 0.02
@@ -181,7 +181,9 @@ class Stack(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The language model: token ids in, logits out."""
+    """The language model: token ids in, logits out. With `config.bidirectional` it is an encoder, whose logits name the
+    token at each place instead of the next one.
+    """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -196,7 +198,7 @@ class Decoder(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def hidden(
-        self, ids: Tensor, positions: Tensor | None = None, attend: Attend = attend_causally, only: Tensor | None = None
+        self, ids: Tensor, positions: Tensor | None = None, attend: Attend | None = None, only: Tensor | None = None
     ) -> Tensor:
         """What the head reads: (B, T) ids -> (B, T, C), or (B, len(only), C).
 
@@ -204,6 +206,8 @@ class Decoder(nn.Module):
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        if attend is None:
+            attend = attend_both_ways if self.config.bidirectional else attend_causally
         angles = rotary_angles(self.config, positions)
         x = self.model.embed_tokens(ids)  # (B, T) -> (B, T, C)
         last = len(self.model.layers) - 1
@@ -214,10 +218,14 @@ class Decoder(nn.Module):
         y: Tensor = self.model.norm(x)
         return y
 
-    def forward(self, ids: Tensor, positions: Tensor | None = None, attend: Attend = attend_causally) -> Tensor:
-        """Logits of the token after each, (B, T) -> (B, T, vocabulary)."""
+    def forward(self, ids: Tensor, positions: Tensor | None = None, attend: Attend | None = None) -> Tensor:
+        """Logits of the token after each (in an encoder, at each place), (B, T) -> (B, T, vocabulary)."""
         logits: Tensor = self.lm_head(self.hidden(ids, positions, attend))
         return logits
+
+    def described(self) -> dict[str, Any]:
+        """Its `config.json`, under which transformers builds the same function."""
+        return to_hugging_face(self.config)
 
     @torch.no_grad()
     def initialise(self, seed: int) -> Decoder:

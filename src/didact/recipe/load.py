@@ -17,6 +17,8 @@ from didact.recipe.selection import DedupSettings, FilterRule, Settings, SplitSe
 from didact.recipe.sources import Source
 from didact.recipe.tokenizing import TokenizerSettings
 from didact.recipe.training import (
+    ClassifierSettings,
+    EncoderSettings,
     EvaluateSettings,
     FinetuneSettings,
     ModelSettings,
@@ -104,6 +106,12 @@ class Recipe(Settings):
         description="Preference tuning after fine-tuning; needs a mix of that purpose.",
         examples=[{"epochs": 1, "beta": 0.1}],
     )
+    encoder: EncoderSettings | None = Field(
+        None, description="A masked encoder, trained apart from the decoder.", examples=[{"epochs": 4}]
+    )
+    classifier: ClassifierSettings | None = Field(
+        None, description="A classifier on top of the encoder.", examples=[{"sources": ["news"], "epochs": 3}]
+    )
     evaluate: EvaluateSettings | None = Field(
         None,
         description="What a run measures after each phase.",
@@ -123,11 +131,28 @@ class Recipe(Settings):
         if self.tokenizer is None and (self._trains or any(mix.unit != "records" for mix in self.mixes.values())):
             raise ValueError("tokenizer is null, but training and mixes in tokens need one")
         self._check_base()
+        self._check_reading()
         return self
+
+    def _check_reading(self) -> None:
+        """Mixes that the encoder and the classifier name exist and hold what they read."""
+        for name, settings, purposes in (
+            ("encoder", self.encoder, ("pretrain", "finetune")),
+            ("classifier", self.classifier, ("finetune",)),
+        ):
+            mix = settings.mix if settings else None
+            if mix is None or not self.mixes:
+                continue
+            if mix not in self.mixes:
+                raise UnknownName("mix", mix, self.mixes, f"{name}.mix")
+            if self.purpose(mix) not in purposes:
+                raise ValueError(
+                    f"{name}.mix: '{mix}' is for {self.purpose(mix)}; name one for {' or '.join(purposes)}"
+                )
 
     @property
     def _trains(self) -> bool:
-        return any((self.pretrain, self.finetune, self.preference))
+        return any((self.pretrain, self.finetune, self.preference, self.encoder, self.classifier))
 
     def _check_base(self) -> None:
         """A base model comes with its tokenizer, and instead of the phases before it."""
@@ -152,6 +177,7 @@ class Recipe(Settings):
     def _references(self) -> list[tuple[str, str]]:
         found = [(f"filters[{i}].sources", name) for i, rule in enumerate(self.filters) for name in rule.sources or ()]
         found += [("dedup.sources", name) for name in self.dedup.sources or ()]
+        found += [("classifier.sources", name) for name in (self.classifier and self.classifier.sources) or ()]
         found += [("split.sources", name) for name in self.split.sources or ()]
         for mix, settings in self.mixes.items():
             for place, blend in enumerate(settings.blends):

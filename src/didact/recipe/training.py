@@ -316,6 +316,55 @@ class PreferenceSettings(TuningSettings):
         return self.beta if self.beta is not None else 5.0 if self.length_normalised else 0.1
 
 
+class EncoderSettings(TrainingSettings):
+    """A masked encoder (BERT type) of the shape in `model`, trained from scratch to name hidden tokens; long documents
+    are split. Its queries and keys are not normalised, whatever `model.qk_norm` says, so that transformers opens it.
+    """
+
+    mix: str | None = Field(
+        None,
+        description="The mix it reads, of purpose pretrain or finetune. Default: the one of purpose pretrain, else of "
+        "finetune.",
+        examples=["pretrain"],
+    )
+    mask: Annotated[float, Field(gt=0, le=0.8)] = Field(
+        0.15,
+        description="Share of the tokens to name: 80 % of them are hidden, 10 % replaced by others, 10 % left as they "
+        "are. 0.15 is BERT's; larger models gain from up to 0.4 (arXiv:2202.08005).",
+    )
+
+
+class ClassifierSettings(TrainingSettings):
+    """A classification head on the encoder, and both trained on the labels of task and question records."""
+
+    base: Path | None = Field(
+        None,
+        description="Checkpoint of an encoder to start from, relative to the recipe. Default: the best one of section "
+        "encoder; without either, fresh weights.",
+        examples=["store/runs/demo/0123456789ab/encoder"],
+    )
+    mix: str | None = Field(
+        None, description="The mix of labelled records. Default: the one of purpose finetune.", examples=["finetune"]
+    )
+    sources: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="The sources whose answers are labels. Default: all of the mix.",
+        examples=[["news"]],
+    )
+    learning_rate: Positive | None = Field(
+        None, description="Peak rate of AdamW. Default: half of the encoder's.", examples=[0.0005]
+    )
+    over_long: Literal["drop", "error", "head", "tail"] = Field(
+        "head",
+        description="A text longer than the context keeps its head or its tail, is dropped, or ends the run; each is "
+        "counted. What a text is about stands at its beginning, so head is the default.",
+    )
+    labels: int = Field(
+        1000, ge=2, le=100_000, description="Most different labels; more are taken to be answers in words, and refused."
+    )
+
+
 class EvaluationTask(TrainingPart):
     """One set of prompts with references: from a file, or from a split of the version."""
 

@@ -21,8 +21,10 @@ def run_summary(metrics: Mapping[str, Any]) -> RenderableType:
     evaluations = metrics["evaluations"]
     parts: list[RenderableType] = [_phases(metrics["phases"]), _data(metrics["phases"])]
     parts += [_curves(name, phase["validations"]) for name, phase in metrics["phases"].items() if phase["validations"]]
-    if evaluations:
-        parts.append(evaluation_summary(evaluations))
+    # A classifier answers no tasks: its scores stand in a table of their own.
+    for reads in (False, True):
+        some = {name: found for name, found in evaluations.items() if (name == "classifier") == reads}
+        parts += [evaluation_summary(some)] if some else []
     return Group(*parts)
 
 
@@ -53,7 +55,7 @@ def _phases(phases: Mapping[str, Any]) -> RenderableType:
             ]
         )
     return table(
-        "Training (losses in nats per trained token; of preferences, per pair)",
+        "Training (losses in nats per trained token; of preferences per pair, of classifiers per text)",
         ["phase", "steps", "tokens", "tokens/s", "seconds", "train loss", "validation loss"],
         rows,
     )
@@ -103,7 +105,7 @@ def _curriculum(told: Mapping[str, Any]) -> str:
     return f"; phases: {begins}{missed}"
 
 
-_UNITS = {"preference": "pair"}
+_UNITS = {"preference": "pair", "encoder": "hidden token", "classifier": "text"}
 """What losses are told per, where it is not a trained token."""
 
 
