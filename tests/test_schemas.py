@@ -103,7 +103,13 @@ def test_the_full_example_of_a_kind_is_a_record(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["sample_data/recipe.yaml", "docs/examples/real.yaml", "docs/examples/preference.yaml"]
+    "path",
+    [
+        "sample_data/recipe.yaml",
+        "docs/examples/real.yaml",
+        "docs/examples/preference.yaml",
+        "docs/examples/classifier.yaml",
+    ],
 )
 def test_real_recipes_fit_the_schema(path: str) -> None:
     """An editor that checks YAML against the schema has nothing to say about the recipes that we publish."""

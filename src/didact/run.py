@@ -181,7 +181,7 @@ def evaluate(
         version = build(recipe, store=store, tell=listener)
         if classifier:
             settings = loaded.classifier or ClassifierSettings()
-            mix = settings.mix or mix_of(version, "finetune", loaded.name)
+            mix = settings.mix or mix_of(version, "finetune", loaded.name, "classifier")
             listener.stage("evaluate")
             training = labelled_split(version, mix, "train", settings.sources)
             return classifier_evaluation(Path(checkpoint), version, loaded, mix, training, threads)
@@ -319,7 +319,7 @@ class _Course:
         assert settings is not None
         held = self.version.manifest.mixes
         purpose: Purpose = "pretrain" if any(mix.purpose == "pretrain" for mix in held.values()) else "finetune"
-        train, validation = self._shards(purpose, settings.mix)
+        train, validation = self._shards(purpose, "encoder", settings.mix)
         self.tell.stage("encoder")
         self.result.phases["encoder"] = train_encoder(
             self.recipe.model,
@@ -338,7 +338,7 @@ class _Course:
         """Train the classifier on the run's encoder, the recipe's, or fresh weights, and measure it."""
         settings = self.recipe.classifier
         assert settings is not None
-        mix = self._mix("finetune", settings.mix)
+        mix = settings.mix or mix_of(self.version, "finetune", self.recipe.name, "classifier")
         training = labelled_split(self.version, mix, "train", settings.sources)
         labels = label_set(training, settings.labels)
         held = self.version.manifest.mixes[mix].rows.get("validation", 0)
@@ -396,12 +396,10 @@ class _Course:
             )
             write_json(record, {"key": key, "evaluation": found.as_json()})
 
-    def _mix(self, purpose: Purpose, given: str | None = None) -> str:
-        """The mix that a phase reads: as given, else the one of a purpose."""
-        return given if given is not None else mix_of(self.version, purpose, self.recipe.name)
-
-    def _shards(self, purpose: Purpose, given: str | None = None) -> tuple[TokenShards, TokenShards | None]:
-        mix = self._mix(purpose, given)
+    def _shards(
+        self, purpose: Purpose, section: str | None = None, given: str | None = None
+    ) -> tuple[TokenShards, TokenShards | None]:
+        mix = given or mix_of(self.version, purpose, self.recipe.name, section or purpose)
         held = self.version.manifest.mixes[mix].rows.get("validation", 0)
         return TokenShards.open(self.tokens, mix, "train"), TokenShards.open(
             self.tokens, mix, "validation"
@@ -419,12 +417,13 @@ class _Course:
             )
 
 
-def mix_of(version: Version, purpose: Purpose, recipe: str) -> str:
-    """The mix of a purpose, the one of that name first. Raises RecipeError when a version has none."""
+def mix_of(version: Version, purpose: Purpose, recipe: str, section: str) -> str:
+    """The mix of a purpose that a section reads, the one of that name first. Raises RecipeError when there is none."""
     named = [name for name, mix in sorted(version.manifest.mixes.items()) if mix.purpose == purpose]
     if not named:
         raise RecipeError(
-            f"recipe '{recipe}': a section needs a mix of purpose '{purpose}'; add `mixes: {{{purpose}: ...}}`"
+            f"recipe '{recipe}': section '{section}' needs a mix of purpose '{purpose}'; add `mixes: "
+            f"{{{purpose}: ...}}`"
         )
     return purpose if purpose in named else named[0]
 

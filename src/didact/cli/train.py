@@ -102,8 +102,8 @@ finetune = _training_command(
 )
 run = _training_command(
     "run",
-    "Build, then pre-train, fine-tune and tune to preferences as RECIPE says, evaluating after each; the same command "
-    "goes on after the last complete step.",
+    "Build, then train what RECIPE asks for (pretrain, finetune, preference, encoder, classifier) and evaluate after "
+    "each; the same command goes on after the last complete step.",
 )
 
 
