@@ -150,7 +150,6 @@ def _follow(course: _Course, until: Phase) -> RunResult:
     if loaded.classifier is not None and until == "run":
         course.classify()
         course.keep("classifier")
-        course.evaluate_classifier()
     if course.world.leads:
         write_json(course.result.folder / "run.json", course.result.as_json())
         write_run_report(course.result.folder)
@@ -372,6 +371,7 @@ class _Course:
                 found = classifier_evaluation(best, self.version, self.recipe, mix, training, self.threads)
                 write_json(record, {"key": key, "evaluation": found.as_json()})
         self.result.evaluations["classifier"] = read_json(record)["evaluation"]
+        self.keep(record.name)
 
     def evaluate(self, phase: str) -> None:
         """Measure the best checkpoint of a phase; a measurement that is on file for it is not repeated."""
