@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -66,6 +70,37 @@ def test_a_worker_that_dies_is_replaced_and_its_item_tried_again(tmp_path: Path)
     items = [tmp_path / name for name in ("a", "b", "poison", "c", "d")]
     with LocalEngine(2) as engine:
         assert sorted(name for _, name in engine.map(die_once, items)) == ["a", "b", "c", "d", "poison"]
+
+
+def test_a_killed_server_of_workers_costs_no_item() -> None:
+    """Workers are forked from a server; when that is killed, another takes its place."""
+
+    def items() -> Iterator[int]:
+        yield from range(3)
+        os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)  # type: ignore[attr-defined]
+        yield from range(3, 12)
+
+    with LocalEngine(2) as engine:
+        assert sorted(result for _, result in engine.map(square, items())) == [n * n for n in range(12)]
+
+
+@pytest.mark.parametrize("error", [EOFError, ConnectionResetError])
+def test_a_worker_that_cannot_start_is_asked_for_again(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that dies while it is asked for a worker breaks the connection, and costs no item either."""
+    submit, failed = LocalEngine.submit, []
+
+    def once(self: LocalEngine, function: Any, item: Any) -> Any:
+        if not failed:
+            failed.append(item)
+            raise error
+        return submit(self, function, item)
+
+    monkeypatch.setattr(LocalEngine, "submit", once)
+    with LocalEngine(2) as engine:
+        assert sorted(result for _, result in engine.map(square, range(5))) == [0, 1, 4, 9, 16]
+    assert failed
 
 
 def test_an_item_that_kills_three_workers_is_blamed(tmp_path: Path) -> None:

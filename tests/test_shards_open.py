@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,30 @@ def test_a_version_opens_by_its_path(version: Version) -> None:
         assert {split: len(found[split]) for split in found} == version.manifest.mixes[name].rows
         assert found["train"].to_list() == version.table(name).to_pylist()
     assert bytes_of(version) == before
+
+
+def test_a_version_streams_by_its_path(version: Version) -> None:
+    """With `streaming=True` the rows come one after the other, the same ones in the same order."""
+    for name in ("finetune", "pretrain"):
+        for split, rows in version.manifest.mixes[name].rows.items():
+            if rows:
+                streamed = load(str(version.path), name, split=split, streaming=True)
+                assert list(streamed) == version.table(name, split).to_pylist()
+
+
+def test_a_version_opens_where_the_hub_is_forbidden(version: Version, tmp_path: Path) -> None:
+    """In a process that may not ask a hub and has an empty cache, the documented line gives the mix's records."""
+    code = (
+        "import sys; from datasets import load_dataset\n"
+        "rows = load_dataset(sys.argv[1], 'finetune', split='train')\n"
+        "print(rows[0]['id'], len(rows))"
+    )
+    closed = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path), "no_proxy": "*"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(version.path)], env=os.environ | closed, capture_output=True, check=True
+    )
+    table = version.table("finetune")
+    assert done.stdout.decode().split() == [table["id"][0].as_py(), str(table.num_rows)]
 
 
 def test_a_version_gives_tables_frames_and_datasets(version: Version) -> None:

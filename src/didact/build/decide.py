@@ -73,13 +73,12 @@ class Fates:
             self.accounts.append(account)
 
 
-def check(account: Account) -> None:
-    """Raise AccountingError unless in = kept + dropped + rejected."""
+def check(account: Account, part: str = "") -> None:
+    """Raise AccountingError unless in = kept + dropped + rejected. part: of the source, for the message."""
     if account.rows_in != account.kept + account.lost:
         raise AccountingError(
-            f"stage '{account.stage}', source '{account.source}': {account.rows_in} rows in, {account.kept} kept and "
-            f"{account.lost} lost; "
-            "this is a defect of Didact, please report it"
+            f"stage '{account.stage}', source '{account.source}'{part}: {account.rows_in} rows in, {account.kept} kept "
+            f"and {account.lost} lost; this is a defect of Didact, please report it"
         )
 
 

@@ -190,6 +190,7 @@ def _account(curated: Curated, sources: Sequence[str], lost: Sequence[tuple[str,
         warnings = Counter(found.code for source, found in lost if source == name and not CODES[found.code].row)
         cleaned: Counter[str] = Counter()
         for chunk in chunks:
+            check(_chunk_account(chunk), f", chunk {chunk.ordinal}")
             rejected.update(chunk.marker["rejected"])
             warnings.update(chunk.marker["warnings"])
             cleaned.update(chunk.marker["cleaned"])
@@ -206,6 +207,19 @@ def _account(curated: Curated, sources: Sequence[str], lost: Sequence[tuple[str,
         curated.accounts.append(account)
         curated.unreadable += [_rejected_row(name, Rejected(found)) for found in unreadable]
         curated.findings[name], curated.cleaned[name] = dict(sorted(warnings.items())), dict(sorted(cleaned.items()))
+
+
+def _chunk_account(chunk: ChunkResult) -> Account:
+    """What reading did with the rows of one chunk."""
+    unselected, rejected = int(chunk.marker["unselected"]), dict(chunk.marker["rejected"])
+    return Account(
+        stage="read",
+        source=chunk.source,
+        rows_in=chunk.marker["rows"],
+        kept=chunk.rows,
+        dropped={"where": unselected} if unselected else {},
+        rejected=rejected,
+    )
 
 
 def _rejected_row(source: str, rejected: Rejected) -> dict[str, Any]:

@@ -161,7 +161,7 @@ def _numbers(side: pa.Table, name: str) -> NDArray[Any]:
 
 
 def _nth(lists: pa.FixedSizeListArray, place: int) -> U64:
-    values: U64 = lists.flatten().to_numpy().reshape(len(lists), -1)[:, place]
+    values: U64 = lists.flatten().to_numpy().reshape(len(lists), lists.type.list_size)[:, place]
     return values.copy()
 
 

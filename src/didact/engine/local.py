@@ -205,7 +205,8 @@ class _Round(Generic[Item, Result]):
                     break
             try:
                 self.flying[self.engine.submit(self.function, item)] = (item, attempt)
-            except BrokenProcessPool:
+            except (BrokenProcessPool, EOFError, ConnectionError):
+                # The last two when the server that workers are forked from was killed while one was asked for.
                 self._lost(item, attempt)
         return bool(self.flying)
 
