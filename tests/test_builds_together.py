@@ -92,6 +92,7 @@ def test_many_builds_beside_gc_do_not_harm_each_other(tmp_path: Path) -> None:
     builds_beside_gc(tmp_path, plans=3, times=3, workers=2)
 
 
+@pytest.mark.slow
 def test_a_plan_started_twice_runs_once(tmp_path: Path) -> None:
     """The second build of a plan waits, finds the version, and runs no chunk of its own."""
     write_inputs(tmp_path)

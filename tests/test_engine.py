@@ -89,7 +89,8 @@ def test_a_worker_that_cannot_start_is_asked_for_again(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that dies while it is asked for a worker breaks the connection, and costs no item either."""
-    submit, failed = LocalEngine.submit, []
+    submit = LocalEngine.submit
+    failed: list[Any] = []
 
     def once(self: LocalEngine, function: Any, item: Any) -> Any:
         if not failed:
