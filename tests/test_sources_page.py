@@ -22,6 +22,7 @@ def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     for module in ("resiliparse", "sqlalchemy"):
         pytest.importorskip(module, reason="needs didact[web,sql]")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     datasets.disable_progress_bars()
 
 

@@ -51,7 +51,7 @@ from didact.render.tokenizer import Tokenizer
 from didact.report.progress import Listener, Silent
 from didact.report.version_files import write_version_report
 from didact.sources.spool import Spool
-from didact.store.layout import BUILD, CHUNKS, Store, StoreAt, store_of
+from didact.store.layout import BUILD, CHUNKS, Store, StoreAt, elsewhere, store_of
 from didact.store.manifest import Account
 from didact.store.version import Version
 
@@ -108,7 +108,7 @@ def build(
     listener = tell if tell is not None else Silent()
     place.require_writable()
     listener.stage("inputs")
-    with Spool(place.spools) as spool:
+    with Spool(place.spools, elsewhere(loaded, store)) as spool:
         inputs = resolve_inputs(loaded, base, spool)
         if place.built(loaded.name, inputs.plan) is None:
             require_space(loaded, inputs, place)

@@ -22,7 +22,7 @@ from didact.recipe.mixes import Purpose
 from didact.report.plan_json import Because, BuildPlan, Reason, SourcePlan, Space, StagePlan
 from didact.report.progress import Listener, Silent
 from didact.sources.spool import Spool
-from didact.store.layout import Store, StoreAt, store_of
+from didact.store.layout import Store, StoreAt, elsewhere, store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def plan(
     place = store_of(store, loaded, base)
     listener = tell if tell is not None else Silent()
     listener.stage("inputs")
-    with Spool() as spool:
+    with Spool(elsewhere=elsewhere(loaded, store)) as spool:
         inputs = resolve_inputs(loaded, base, spool)
         built = place.built(loaded.name, inputs.plan)
         sampler = None if sample is None else Sampler(sample)

@@ -103,7 +103,8 @@ def validate(
         from didact.report.validation_files import require_writable, write_report
         from didact.sources.files import list_files
 
-        inputs = [path for path, _ in list_files(paths, Path.cwd())]
+        local = [path for path in paths if "://" not in path]
+        inputs = [path for path, _ in list_files(local, Path.cwd())] if local else []
         for path in reports:
             require_writable(path, inputs)
     settings: dict[str, Any] = {

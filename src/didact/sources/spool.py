@@ -21,6 +21,7 @@ import orjson
 
 from didact.durable import own_folder, store_errors
 from didact.errors import CallError
+from didact.sources.elsewhere import Elsewhere
 
 _PREFIX = "didact-spool-"
 
@@ -32,8 +33,10 @@ class Spool:
     temporary files.
     """
 
-    def __init__(self, parent: Path | None = None) -> None:
+    def __init__(self, parent: Path | None = None, elsewhere: Elsewhere | None = None) -> None:
         self._parent = parent
+        self.elsewhere = elsewhere or Elsewhere()
+        """How inputs at URLs are reached; their copies outlive the spool."""
         self._folder: Path | None = None
         self._held = ExitStack()
 

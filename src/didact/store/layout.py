@@ -17,6 +17,7 @@ from didact.recipe.load import Recipe
 from didact.remote.folder import Folder
 from didact.remote.prefix import Prefix, is_url
 from didact.remote.retries import repeated
+from didact.sources.elsewhere import Elsewhere
 from didact.store import leases
 
 MANIFEST = "manifest.json"
@@ -72,6 +73,19 @@ def store_of(given: str | Path | StoreAt | None, recipe: Recipe, base: Path) -> 
     """The store that a caller names, else the recipe's."""
     named = given if isinstance(given, StoreAt) else StoreAt(given)
     return named.open(recipe.store, base, recipe.storage)
+
+
+def elsewhere(recipe: Recipe, given: str | Path | StoreAt | None) -> Elsewhere:
+    """How inputs at URLs are reached: by the recipe's options, and by those that the caller gives for the store where
+    both have the same protocol.
+    """
+    at = given if isinstance(given, StoreAt) else StoreAt(given)
+    written = recipe.store if at.written is None else at.written
+    storage: dict[str, Mapping[str, Any]] = dict(recipe.storage)
+    if at.options and is_url(written):
+        protocol = str(written).partition("://")[0].lower()
+        storage[protocol] = {**storage.get(protocol, {}), **at.options}
+    return Elsewhere(None if at.work is None else at.work / "inputs", storage)
 
 
 @dataclass(frozen=True, slots=True)
