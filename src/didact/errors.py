@@ -109,6 +109,14 @@ class WouldLose(DataError):
         self.report = report
 
 
+class RenderError(DataError):
+    """A chat template cannot render a dialogue, or not so that its turns can be told apart; `code` is a finding's."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
+
+
 class TooManyRejected(DataError):
     """More rows were rejected than the caller allows."""
 

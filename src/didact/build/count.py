@@ -76,7 +76,9 @@ def count_chunk(task: CountTask) -> tuple[I64, I64]:
         # The mark that begins a document is the only token nothing predicts.
         return tokens, tokens - 1
     lengths = renderer.lengths(
-        [dialogue(record, task.headers) for record in records], [tools_json(record) for record in records]
+        [dialogue(record, task.headers) for record in records],
+        [tools_json(record) for record in records],
+        refused=[],  # not to be rendered, so without tokens; the token shards count them by reason
     )
     return lengths.tokens.astype(np.int64), lengths.trained.astype(np.int64)
 

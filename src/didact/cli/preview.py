@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -11,6 +11,7 @@ from didact.cli.options import json_option, names_option, pairs_option, print_js
 
 if TYPE_CHECKING:
     from didact.model.batches import Policy
+    from didact.render.template import Template
     from didact.store.layout import StoreAt
 
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="tokenizer.json, or the folder or checkpoint it is in; default: the version's own, for files a token a byte.",
 )
-@click.option("--template", help="Template to use with --tokenizer where it has none of its own, such as chatml.")
+@click.option(
+    "--template", help="Template to use with --tokenizer where it has none of its own, such as chatml, or own."
+)
 @click.option("--context", type=click.IntRange(1), help="Longest document of training, in tokens: show what is cut.")
 @click.option(
     "--over-long",
@@ -68,7 +71,8 @@ def preview(
 
     if template is not None and tokenizer is None:
         raise click.UsageError("--template belongs to --tokenizer")
-    chosen = None if tokenizer is None else Tokenizer.load(tokenizer, named(template) if template else None)
+    wanted: Template | Literal["own"] | None = "own" if template == "own" else named(template) if template else None
+    chosen = None if tokenizer is None else Tokenizer.load(tokenizer, wanted)
     how: dict[str, Any] = {
         "row": row, "count": count, "tokenizer": chosen, "context": context, "over_long": over_long
     }  # fmt: skip

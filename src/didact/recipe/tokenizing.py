@@ -22,12 +22,19 @@ class TokenizerSettings(BaseModel):
         description="Tokens to learn, reserved ones and the 256 bytes included; rounded up to a multiple of 64. 8192 "
         "suits models below about 50M parameters: in a 5M model each further 1,000 tokens costs 5 % of the parameters.",
     )
-    template: Literal["didact", "chatml", "llama3"] | None = Field(
+    template: Literal["didact", "chatml", "llama3", "own"] | None = Field(
         default=None,
         description="How turns are marked. 'didact' spends two reserved tokens a turn and nothing else; 'chatml' and "
-        "'llama3' are for models that come from, or go to, families trained with those marks. Default: that of `file`, "
-        "recognised by what it writes, and 'didact' for a tokenizer that is learned.",
+        "'llama3' are for models that come from, or go to, families trained with those marks; 'own' is the chat "
+        "template beside `file`, once it has passed the probes. Default: the built-in one that writes what `file`'s "
+        "does, else `file`'s own, and 'didact' for a tokenizer that is learned.",
         examples=["chatml"],
+    )
+    template_values: dict[str, str | int | bool] = Field(
+        default_factory=dict,
+        description="Variables of `file`'s own chat template to set once and for all, such as a date it would "
+        "otherwise ask the clock for.",
+        examples=[{"date_string": "26 Jul 2024"}],
     )
     sample_bytes: Bytes = Field(
         default=3_000_000,

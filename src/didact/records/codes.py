@@ -646,12 +646,41 @@ _RENDERED = (
         commands=("validate",),
     ),
     Code(
+        "RE002",
+        "warning",
+        "turns change when more follows",
+        "With `--tokenizer`: a chat template of others writes earlier turns otherwise once more follow, such as one "
+        "that strips earlier thoughts, so what is trained is not what a model sees in use. Training leaves the record "
+        "out; a template that does so in two plain exchanges is refused as a whole. Use a built-in template.",
+        "two thoughtful answers with a template that writes thoughts of the last one alone",
+        commands=("validate",),
+    ),
+    Code(
         "RE003",
         "warning",
         "nothing to learn",
         "With `--tokenizer`: rendered, no token of the record carries loss, as all the assistant's turns have weight "
         "0. Training leaves the record out.",
         '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello.", "weight": 0}]}',
+        commands=("validate",),
+    ),
+    Code(
+        "RE004",
+        "warning",
+        "end of turn not trained",
+        "With `--tokenizer`: in what a chat template of others writes, an answer does not end with the token that ends "
+        "turns, or its generation tags leave that out, so a model would never learn to stop. Training leaves the "
+        "record out; a template that does so in two plain exchanges is refused as a whole.",
+        "an answer that the template continues without an end of turn",
+        commands=("validate",),
+    ),
+    Code(
+        "RE006",
+        "warning",
+        "cut before its answer",
+        "With `--tokenizer` and `--context`: cut to its beginning, as `finetune.over_long: head` would, the record has "
+        "no token that carries loss. Shorten its prompt, or raise the context.",
+        "a prompt of 300 tokens before its answer, with --context 256",
         commands=("validate",),
     ),
     Code(

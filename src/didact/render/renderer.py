@@ -11,7 +11,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from didact.errors import DataError
 from didact.render.byte_pairs import Encoded
 from didact.render.dialogue import ROLES, Dialogue, Message, Turns
-from didact.render.template import Marks
+from didact.render.template import Marks, Template
 from didact.render.tokenizer import Tokenizer
 
 
@@ -62,6 +62,10 @@ class Lengths(NamedTuple):
     trained: NDArray[np.int32]
 
 
+Refused: TypeAlias = list[tuple[int, str]]
+"""Places of dialogues that a template of others cannot render, each with why."""
+
+
 @dataclass(slots=True)
 class _Pieces:
     """A batch being laid out: piece p is entry `sources[p]` of the marks' ids followed by the texts' ids."""
@@ -101,6 +105,9 @@ class Renderer:
         self._entries: list[list[int]] = []
         self._entry_of: dict[str, int] = {}
         template = tokenizer.template
+        if not isinstance(template, Template):
+            raise TypeError("a template of others is rendered by ForeignRenderer")
+        self._template = template
         self._trim = template.trim
         self._slots = {role: self._slot(marks) for role, marks in template.turns.items()}
         self._tools, self._calls = self._slot(template.tools), self._slot(template.calls)
@@ -115,13 +122,20 @@ class Renderer:
         return self.render_batch([dialogue], [tools]).record(0)
 
     def render_batch(
-        self, dialogues: Sequence[Dialogue], tools: Sequence[str | None] = (), threads: int = 1
+        self,
+        dialogues: Sequence[Dialogue],
+        tools: Sequence[str | None] = (),
+        threads: int = 1,
+        refused: Refused | None = None,
     ) -> RenderedBatch:
         """Many dialogues at once; equal to rendering each by itself.
 
         tools: none at all, or for each dialogue the JSON of its tool definitions or None.
+        refused: takes what a template of others cannot render, and those dialogues are left empty; built-in templates
+        render every dialogue.
         Raises DataError for a role without marks, a negative weight, or a text that is not Unicode.
         """
+        del refused
         pieces = self._pieces(dialogues, tools)
         laid = self._lay(pieces, threads)
         ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(laid.lengths)])
@@ -135,8 +149,15 @@ class Renderer:
             turns=_turns(pieces, ends, bounds),
         )
 
-    def lengths(self, dialogues: Sequence[Dialogue], tools: Sequence[str | None] = (), threads: int = 1) -> Lengths:
+    def lengths(
+        self,
+        dialogues: Sequence[Dialogue],
+        tools: Sequence[str | None] = (),
+        threads: int = 1,
+        refused: Refused | None = None,
+    ) -> Lengths:
         """Tokens and trained tokens that `render_batch` would give, without laying them out."""
+        del refused
         pieces = self._pieces(dialogues, tools)
         laid = self._lay(pieces, threads)
         trained = np.where(laid.weights > 0, laid.lengths, 0)
@@ -169,7 +190,7 @@ class Renderer:
         return Encoded(out, framed)
 
     def _slot(self, marks: Marks) -> _Slot:
-        pieces = self.tokenizer.template.pieces(marks.suffix)
+        pieces = self._template.pieces(marks.suffix)
         tail = pieces[0] if pieces and pieces[0] not in self.tokenizer.reserved else ""
         return _Slot(self._entry(marks.prefix), tail, self._entry(marks.suffix.removeprefix(tail)))
 
@@ -182,7 +203,7 @@ class Renderer:
 
     def _encode_marks(self, marks: str) -> list[int]:
         ids: list[int] = []
-        for piece in self.tokenizer.template.pieces(marks):
+        for piece in self._template.pieces(marks):
             known = self.tokenizer.reserved.get(piece)
             ids.extend(self.tokenizer.encode(piece) if known is None else [known])
         return ids
@@ -203,7 +224,7 @@ class Renderer:
         role = message["role"]
         slot = self._slots.get(role)
         if slot is None:
-            name, known = self.tokenizer.template.name, ", ".join(self._slots)
+            name, known = self._template.name, ", ".join(self._slots)
             raise DataError(f"role '{role}' has no marks in template '{name}', which knows {known}")
         content = message.get("content") or ""
         pieces.starts.append(len(pieces.sources))
@@ -212,7 +233,7 @@ class Renderer:
             self._put(pieces, slot, content, 0.0)
             pieces.spans.extend((len(pieces.sources) - 2, len(pieces.sources)))
             return
-        weight = _weight(message)
+        weight = message_weight(message)
         self._put_entry(pieces, slot.before, 0.0)
         start = len(pieces.sources)
         self._put_text(pieces, content, weight)
@@ -252,7 +273,8 @@ def _turns(pieces: _Pieces, ends: NDArray[np.int64], bounds: NDArray[np.int64]) 
     return Turns(starts, np.array(pieces.roles, dtype=np.uint8), of_record)
 
 
-def _weight(message: Message) -> float:
+def message_weight(message: Message) -> float:
+    """Weight of an assistant's message in the loss; 1 unless it says otherwise."""
     weight = message.get("weight")
     if weight is None:
         return 1.0
@@ -263,8 +285,12 @@ def _weight(message: Message) -> float:
 
 @functools.lru_cache(maxsize=8)
 def renderer_of(tokenizer: Tokenizer) -> Renderer:
-    """The renderer of a tokenizer, made once."""
-    return Renderer(tokenizer)
+    """The renderer of a tokenizer and its template, made once."""
+    if isinstance(tokenizer.template, Template):
+        return Renderer(tokenizer)
+    from didact.render.foreign import ForeignRenderer
+
+    return ForeignRenderer(tokenizer)
 
 
 def render_dialogue(messages: Dialogue, tokenizer: Tokenizer, tools: str | None = None) -> Rendered:

@@ -65,6 +65,10 @@ class Template(BaseModel):
         """What stands before the text a model is to write."""
         return self.turns["assistant"].prefix
 
+    def tokens(self) -> dict[str, str]:
+        """Special tokens by the names Hugging Face gives them."""
+        return {"bos_token": self.start_of_text, "eos_token": self.end_of_turn, "pad_token": self.pad}
+
     def pieces(self, marks: str) -> list[str]:
         """Marks cut into reserved tokens and the literal text between them, none of it empty."""
         longest_first = sorted(self.reserved, key=len, reverse=True)

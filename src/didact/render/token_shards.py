@@ -16,6 +16,7 @@ prompt, which carries no weight.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import cached_property
@@ -32,7 +33,7 @@ from didact.durable import atomic_dir, read_json, sha256_file, write_json
 from didact.errors import CorruptVersion, StoreError, UnknownName
 from didact.render.dialogue import Dialogue, Turns
 from didact.render.npy import NpyWriter, open_npy
-from didact.render.renderer import Renderer
+from didact.render.renderer import Refused, Renderer, renderer_of
 from didact.render.tokenizer import Tokenizer
 
 TOKENS = "manifest.json"
@@ -138,7 +139,8 @@ def file_entry(path: Path, folder: Path) -> dict[str, Any]:
 
 
 def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: Path, threads: int) -> dict[str, Any]:
-    renderer = Renderer(tokenizer)
+    renderer = renderer_of(tokenizer)
+    refused: Counter[str] = Counter()
     source_codes: dict[str, int] = {}
     phases: dict[str, int] = {}
     records, tokens, trained = 0, 0, 0
@@ -158,7 +160,9 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
         turns = stack.enter_context(_TurnWriter(folder)) if column != "text" else None
         bounds.append(np.zeros(1, np.int64))
         for rows in mix_rows(files, column):
-            batch = render_rows(rows, column, renderer, threads)
+            failed: Refused = []
+            batch = render_rows(rows, column, renderer, threads, failed)
+            refused.update(why for _, why in failed)
             ids.append(batch.ids)
             bounds.append(batch.bounds[1:] + tokens)
             record_ids.append(np.repeat(_id_bytes(rows.column("id")), sides, axis=0))
@@ -171,7 +175,7 @@ def _write_split(files: list[Path], column: str, tokenizer: Tokenizer, folder: P
             _count_phases(phases, rows, sides)
             records, tokens = records + rows.num_rows, tokens + batch.ids.size
             trained += batch.ids.size - rows.num_rows if batch.weights is None else int(np.count_nonzero(batch.weights))
-    counts = {"records": records, "tokens": tokens, "trained_tokens": trained}
+    counts = {"records": records, "tokens": tokens, "trained_tokens": trained, "refused": dict(refused.most_common(20))}
     order = [{"name": name, "documents": documents} for name, documents in phases.items()]
     names = {"sources": list(source_codes), "phases": order}
     return {"column": column, "documents_per_record": sides, **counts, **names}
@@ -202,8 +206,10 @@ def mix_rows(files: list[Path], column: str) -> Iterator[pa.RecordBatch]:
             yield from parquet.iter_batches(_BATCH_ROWS, columns=wanted)
 
 
-def render_rows(rows: pa.RecordBatch, column: str, renderer: Renderer, threads: int = 1) -> RenderedRows:
-    """Rows of a version as the trainer reads them; `column` is what `text_column` names."""
+def render_rows(
+    rows: pa.RecordBatch, column: str, renderer: Renderer, threads: int = 1, refused: Refused | None = None
+) -> RenderedRows:
+    """Rows of a version as the trainer reads them; `column`: see `text_column`, `refused`: see `render_batch`."""
     if column == "text":
         encoded = renderer.render_texts(rows.column("text"), threads)
         return RenderedRows(encoded.ids, encoded.bounds, None, None)
@@ -212,7 +218,7 @@ def render_rows(rows: pa.RecordBatch, column: str, renderer: Renderer, threads: 
         dialogues, tools = _sides(rows), [definitions for definitions in tools for _ in range(2)]
     else:
         dialogues = rows.column("messages").to_pylist()
-    batch = renderer.render_batch(dialogues, tools, threads)
+    batch = renderer.render_batch(dialogues, tools, threads, refused)
     return RenderedRows(batch.ids, batch.bounds, batch.weights, batch.turns)
 
 

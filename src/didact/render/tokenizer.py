@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -20,9 +21,10 @@ from didact.durable import write_atomic
 from didact.errors import CallError, DataError, InputMissing
 from didact.recipe.tokenizing import TokenizerSettings
 from didact.render.byte_pairs import BytePairs, Encoded, is_supported
-from didact.render.chat_template import recognised
+from didact.render.chat_template import JinjaTemplate, OwnTemplate, own_template
 from didact.render.pretokens import pre_tokenizer
-from didact.render.template import Template, template
+from didact.render.template import Template
+from didact.render.template import template as template_named
 
 _MULTIPLE = 64  # a matrix dimension that GPUs and BLAS like; padding it for real keeps exported models exact
 _WORTH_COMPILING = 200_000  # characters; below, the library is done before numba has loaded its kernels
@@ -35,7 +37,7 @@ class Tokenizer:
     Reserved tokens are reached through `reserved` by whoever renders.
     """
 
-    def __init__(self, tokenizer_json: str, template: Template) -> None:
+    def __init__(self, tokenizer_json: str, template: Template | JinjaTemplate) -> None:
         """Wrap the content of a tokenizer.json that holds all reserved tokens of the template."""
         description: dict[str, Any] = orjson.loads(tokenizer_json)
         self.description = description
@@ -51,6 +53,10 @@ class Tokenizer:
         """Rows of the embedding: a multiple of 64, unused ids included."""
         self.digest: str = content_hash([_what_decides_ids(description), template.model_dump()])
         """32 hex digits over everything that decides ids; equal digests render equal ids."""
+
+    def with_template(self, template: Template | JinjaTemplate) -> Tokenizer:
+        """The same vocabulary with another template, whose reserved tokens it has."""
+        return Tokenizer(self._whole.to_str(pretty=False), template)
 
     @property
     def bos_id(self) -> int:
@@ -132,16 +138,13 @@ class Tokenizer:
         """Write tokenizer.json, its Hugging Face configuration with the chat template, and template.json."""
         config = {
             "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": self.template.start_of_text,
-            "eos_token": self.template.end_of_turn,
-            "pad_token": self.template.pad,
+            **self.template.tokens(),
             "clean_up_tokenization_spaces": False,
             "chat_template": self.template.jinja(),
         }
-        named = {key: config[key] for key in ("bos_token", "eos_token", "pad_token")}
         contents: dict[str, Any] = {
             "tokenizer_config.json": config,
-            "special_tokens_map.json": named,
+            "special_tokens_map.json": self.template.tokens(),
             "template.json": self.template.model_dump(),
         }
         for name, content in contents.items():
@@ -149,24 +152,50 @@ class Tokenizer:
         write_atomic(folder / "tokenizer.json", self._whole.to_str(pretty=False).encode())
 
     @classmethod
-    def load(cls, path: Path, template: Template | None = None) -> Tokenizer:
+    def load(
+        cls,
+        path: Path,
+        template: Template | Literal["own"] | None = None,
+        values: Mapping[str, str | int | bool] = MappingProxyType({}),
+    ) -> Tokenizer:
         """Read a folder that `save` wrote, or any tokenizer.json together with the template to use on it.
 
-        A template.json beside the file wins; without one, and without a given template, the folder's own chat template
-        is recognised where it is a built-in one. Reserved tokens that the file lacks are appended. Raises InputMissing,
-        and CallError when the file is not a tokenizer or no template is known.
+        A template.json beside the file wins. Without a given template the folder's own chat template is taken: the
+        built-in one that writes the same, else itself once it has passed the probes; "own" asks for itself. `values`
+        are set in it. Reserved tokens that the file lacks are appended. Raises InputMissing, and CallError when the
+        file is not a tokenizer, no template is known, or it fails a probe.
         """
         file = path / "tokenizer.json" if path.is_dir() else path
         if not file.is_file():
             raise InputMissing(file, "tokenizer file", "expected a tokenizer.json or a folder with one")
         stored = file.with_name("template.json")
-        chosen = _read_template(stored) if stored.is_file() else template or recognised(file.parent)
-        try:
-            whole = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare Exception for every broken file
-            raise CallError(f"{file}: not a tokenizer.json ({error})") from error
-        _reserve(whole, chosen)
-        return cls(whole.to_str(pretty=False), chosen)
+        if stored.is_file():
+            return cls._with(file, _read_template(stored))
+        if isinstance(template, Template):
+            return cls._with(file, template)
+        own = own_template(file.parent)
+        known = None if template == "own" or values else own.recognised()
+        return cls._with(file, known) if known is not None else cls._with_own(file, own, values)
+
+    @classmethod
+    def _with(cls, file: Path, template: Template | JinjaTemplate) -> Tokenizer:
+        whole = _opened(file)
+        _reserve(whole, template)
+        return cls(whole.to_str(pretty=False), template)
+
+    @classmethod
+    def _with_own(cls, file: Path, own: OwnTemplate, values: Mapping[str, str | int | bool]) -> Tokenizer:
+        from didact.render.probes import accepted
+
+        trial = cls(_opened(file).to_str(pretty=False), template_named("didact"))
+        return cls._with(file, accepted(trial, own.with_values(values), own.named, str(file.parent)))
+
+
+def _opened(file: Path) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises bare Exception for every broken file
+        raise CallError(f"{file}: not a tokenizer.json ({error})") from error
 
 
 def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
@@ -176,8 +205,10 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
     multiple of 64. Little text gives a vocabulary smaller than asked for. With `settings.file` that file is loaded.
     """
     if settings.file is not None:
-        return Tokenizer.load(settings.file, template(settings.template) if settings.template else None)
-    chosen = template(settings.template or "didact")
+        named = settings.template
+        wanted: Template | Literal["own"] | None = "own" if named == "own" else template_named(named) if named else None
+        return Tokenizer.load(settings.file, wanted, settings.template_values)
+    chosen = template_named(settings.template or "didact")
     learner = tokenizers.Tokenizer(models.BPE())
     learner.pre_tokenizer = pre_tokenizer()
     learner.decoder = decoders.ByteLevel()
@@ -202,7 +233,7 @@ def _sample(texts: Iterable[str], size: int) -> Iterator[str]:
             return
 
 
-def _reserve(whole: tokenizers.Tokenizer, template: Template) -> None:
+def _reserve(whole: tokenizers.Tokenizer, template: Template | JinjaTemplate) -> None:
     """Make the template's tokens special, and fill the vocabulary up to a multiple of 64 with unused ones."""
     whole.add_special_tokens(list(template.reserved))
     highest = max(whole.get_vocab(with_added_tokens=True).values())
@@ -229,8 +260,9 @@ def _is_much(texts: Sequence[str] | pa.Array) -> bool:
     return sum(map(len, texts)) > _WORTH_COMPILING
 
 
-def _read_template(path: Path) -> Template:
+def _read_template(path: Path) -> Template | JinjaTemplate:
+    content = path.read_bytes()
     try:
-        return Template.model_validate_json(path.read_bytes())
+        return (JinjaTemplate if b'"source"' in content else Template).model_validate_json(content)
     except ValidationError as error:
         raise CallError(f"{path}: not a template ({error.errors()[0]['msg']})") from error

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import orjson
 
-from didact.errors import DataError
+from didact.errors import DataError, RenderError
 from didact.records import Chat, Preference, Record
 from didact.records.base import Turn
 from didact.records.findings import Finding
-from didact.render.renderer import Renderer
+from didact.render.renderer import Renderer, renderer_of
 from didact.render.tokenizer import Tokenizer
 from didact.sources.read import BlockRead
 
@@ -29,7 +29,7 @@ class Rendering:
 @cache
 def _renderer(tokenizer: str) -> Renderer:
     """Once in each process; a tokenizer takes longer to load than a block to render."""
-    return Renderer(Tokenizer.load(Path(tokenizer)))
+    return renderer_of(Tokenizer.load(Path(tokenizer)))
 
 
 def render_findings(read: BlockRead, how: Rendering) -> Iterator[Finding]:
@@ -48,12 +48,17 @@ def _problems(
 ) -> Iterator[tuple[str, str]]:
     tools = record.tools if isinstance(record, Chat | Preference) else []
     try:
-        lengths = renderer.lengths([dialogue], [orjson.dumps(tools).decode() if tools else None])
+        batch = renderer.render_batch([dialogue], [orjson.dumps(tools).decode() if tools else None])
+    except RenderError as error:
+        yield error.code, error.message
+        return
     except DataError as error:
         yield "RE001", f"the template cannot render it: {error}"
         return
-    tokens, trained = int(lengths.tokens[0]), int(lengths.trained[0])
-    if trained == 0:
+    tokens, carries = batch.ids.size, batch.weights > 0
+    if not carries.any():
         yield "RE003", f"none of its {tokens} tokens carries loss"
+    elif context is not None and not carries[1 : context + 1].any():
+        yield "RE006", f"cut to the context of {context}, its beginning has no token that carries loss"
     if context is not None and tokens - 1 > context:
         yield "RE007", f"{tokens} tokens, and a context of {context} holds {context + 1} with the last one's target"
