@@ -85,9 +85,7 @@ def test_a_killed_server_of_workers_costs_no_item() -> None:
 
 
 @pytest.mark.parametrize("error", [EOFError, ConnectionResetError])
-def test_a_worker_that_cannot_start_is_asked_for_again(
-    error: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_cannot_start_is_asked_for_again(error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that dies while it is asked for a worker breaks the connection, and costs no item either."""
     submit = LocalEngine.submit
     failed: list[Any] = []

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from didact.errors import DataError, EmptySplit
 from didact.evaluate.baselines import NearestPrompt, constant_answer
-from didact.evaluate.intervals import Estimate, estimate
 from didact.evaluate.items import Item, items_from_split
 from didact.evaluate.tasks import Answered, TaskResult
+from didact.intervals import Estimate, estimate
 from didact.model.checkpoint import load_model, resolve
 from didact.model.classifier import Classifier
 from didact.model.classify import LabelledShards, label_counts, macro_f1, predict
