@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 from click.testing import CliRunner
-from mounted import small_disk
+from mounted import set_writable, small_disk
 from tiny_recipe import build_tiny, tiny, write_inputs
 
 from didact.build import space
@@ -244,6 +244,15 @@ def test_a_plan_needs_no_right_to_write(home: Path) -> None:
     finally:
         for folder in [home, *(path for path in home.rglob("*") if path.is_dir())]:
             folder.chmod(0o755)
+
+
+def test_a_plan_works_on_a_read_only_disk(built: Path, tmp_path: Path) -> None:
+    """Inputs and store on a disk that is mounted read-only: the plan and its sample are made all the same."""
+    with small_disk(tmp_path / "disk", 40_000_000) as disk:
+        home = Path(shutil.copytree(built, disk / "home"))
+        set_writable(disk, False)
+        found = plan(tiny(home, clean={"entities": False}), sample=5, workers=1)
+    assert found.version is None and found.sample is not None and all(one.run for one in found.sources)
 
 
 def test_the_json_of_a_plan_is_what_its_schema_says(home: Path) -> None:

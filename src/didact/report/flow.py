@@ -158,18 +158,19 @@ class _Picture:
         named = [(count, "rejected", code) for code, count in stage.rejected.items()]
         named += [(count, "dropped", reason) for reason, count in stage.dropped.items()]
         named.sort(key=lambda one: (-one[0], one[2]))
-        for count, kind, reason in named[:_REASONS]:
+        shown = len(named) if len(named) == _REASONS + 1 else _REASONS
+        for count, kind, reason in named[:shown]:
             y += _LINE
             self._box(kind, x + 2, y - 9, 9, 9)
             title = f"{reason_title(reason)}: {count:,} rows {kind}"
             line = f"{count:,} {reason}"
             room = int((self.step - 24) / 7)
-            shown = f"<title>{excerpt(title, 200)}</title>{excerpt(line, max(room, 12))}"
-            self.labels.append(f'<text x="{x + 16:.1f}" y="{y:.1f}">{shown}</text>')
-        if len(named) > _REASONS:
+            told = f"<title>{excerpt(title, 200)}</title>{excerpt(line, max(room, 12))}"
+            self.labels.append(f'<text x="{x + 16:.1f}" y="{y:.1f}">{told}</text>')
+        if len(named) > shown:
             y += _LINE
-            rest = sum(count for count, _, _ in named[_REASONS:])
-            self._label(x + 16, y, f"{rest:,} for {len(named) - _REASONS} more reasons", "soft")
+            rest = sum(count for count, _, _ in named[shown:])
+            self._label(x + 16, y, f"{rest:,} for {len(named) - shown} more reasons", "soft")
         self.bottom = max(self.bottom, y + 8)
 
     def ends(self, rows: Sequence[tuple[str, int]]) -> None:

@@ -21,7 +21,8 @@ _STYLE = (
     + """
 h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; } .said { overflow-wrap: anywhere; white-space: pre-wrap; }
 figure { margin: .5rem 0; } figcaption { color: var(--soft); } ul.examples { list-style: none; padding: 0; }
-li { border-top: 1px solid var(--line); padding-top: .4rem; } @media (max-width: 40rem) { body { padding: 1rem; } }
+li { border-top: 1px solid var(--line); overflow: hidden; padding-top: .4rem; }
+@media (max-width: 40rem) { body { padding: 1rem; } }
 """
 )
 

@@ -31,7 +31,8 @@ nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; } a { color: #0072b2; } 
 @media (prefers-color-scheme: dark) { a { color: #56b4e9; } }
 .said { margin: .25rem 0; overflow-wrap: anywhere; white-space: pre-wrap; }
 .said b { color: var(--soft); font-weight: 600; }
-li { border-top: 1px solid var(--line); padding-top: .4rem; } ul.examples { list-style: none; padding: 0; }
+li { border-top: 1px solid var(--line); overflow: hidden; padding-top: .4rem; }
+ul.examples { list-style: none; padding: 0; }
 h3 { font-size: 1rem; margin: 1.25rem 0 .25rem; } td.words { min-width: 12rem; }
 @media (max-width: 40rem) { body { padding: 1rem; } }
 """
@@ -69,7 +70,7 @@ def _headline(manifest: Manifest) -> str:
     stages = stages_of(manifest.accounting)
     rows, kept = (stages[0].rows_in, stages[-1].kept) if stages else (0, 0)
     size = sum(file.bytes for file in manifest.files)
-    facts = [(f"{rows:,}", "rows in"), (f"{kept:,}", "kept"), (f"{rows - kept:,}", "lost, each on file")]
+    facts = [(f"{rows:,}", "rows in"), (f"{kept:,}", "kept"), (f"{rows - kept:,}", "lost, by reason below")]
     facts += [(f"{len(manifest.sources):,}", "sources"), (told_bytes(size), "on disk")]
     held = sum(
         sum(entry.achieved.get(split, 0) for split in ("validation", "test")) for entry in manifest.splits.values()
