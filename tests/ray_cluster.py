@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def cluster(nodes: int) -> Iterator[Any]:
 
 
 @contextmanager
-def node_like_another_machine(made: Any, hidden: Path | None = None, **environment: str) -> Iterator[None]:
+def node_like_another_machine(made: Any, hidden: Path | None = None, **environment: str) -> Iterator[int]:
     """A node of a cluster with one core, for which a folder of this machine is an empty one of its own. Skips the test
     where mounting is not allowed.
     """
@@ -103,11 +103,9 @@ def node_like_another_machine(made: Any, hidden: Path | None = None, **environme
         stderr=subprocess.DEVNULL,
     )
     try:
-        yield
+        yield running.pid
     finally:
-        leader = psutil.Process(running.pid)
-        for process in [leader, *leader.children(recursive=True)]:
-            process.kill()
+        end(running.pid)
         running.wait()
 
 
@@ -158,9 +156,15 @@ def raylet(node: Any) -> int:
 
 def cut_off(node: Any) -> None:
     """End a node as a power cut does: all its processes at once."""
-    leader = psutil.Process(raylet(node))
-    for process in [leader, *leader.children(recursive=True)]:
-        process.kill()
+    end(raylet(node))
+
+
+def end(pid: int) -> None:
+    """Kill a process and all below it."""
+    with suppress(psutil.NoSuchProcess):
+        leader = psutil.Process(pid)
+        for process in [leader, *leader.children(recursive=True)]:
+            process.kill()
 
 
 def markers(store: Path) -> dict[str, int]:

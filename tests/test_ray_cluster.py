@@ -19,6 +19,7 @@ from ray_cluster import (
     Heard,
     cluster,
     cut_off,
+    end,
     many_chunks,
     markers,
     measured,
@@ -27,11 +28,13 @@ from ray_cluster import (
     shuffled,
     slow_recipe,
 )
+from s3_server import make_bucket, options_for, serving
 from test_layers import PACKAGE
 from tiny_recipe import bytes_of, tiny, write_inputs
 
 from didact.build.pipeline import build
 from didact.errors import EngineError
+from didact.store.layout import StoreAt
 
 pytestmark = pytest.mark.slow
 
@@ -119,6 +122,30 @@ def test_nodes_need_neither_the_inputs_nor_the_plugins(head: Any, tmp_path: Path
     assert bytes_of(version) == whole
 
 
+def test_a_store_in_object_storage_is_all_that_nodes_share(head: Any, tmp_path: Path) -> None:
+    """Nodes that see neither the inputs nor each other's working copies make the bytes of a build on one disk, one of
+    them killed in the middle; what the store holds is whole.
+    """
+    leader = tmp_path / "leader"
+    recipe = slow_recipe(leader, "alone", seconds=0.1)
+    whole = bytes_of(build(recipe, workers=1))
+    with serving() as server:
+        make_bucket(server, "bucket")
+        at = StoreAt("s3://bucket/shared", options_for(server), leader / "work")
+        advances: list[int] = []
+        with node_like_another_machine(head, leader) as first, node_like_another_machine(head, leader):
+
+            def kill(done: int) -> None:
+                advances.append(done)
+                if len(advances) == 6:
+                    end(first)
+
+            version = build(recipe, store=at, engine="ray", address=head.address, tell=Heard(kill))
+        assert {name: version.folder.sha256(name) for name in version.folder.files()} == whole
+        assert version.verify() == []
+    assert len(advances) > 12
+
+
 def test_a_node_that_does_not_see_the_store_is_refused(head: Any, tmp_path: Path) -> None:
     """A store on the leading machine's own disk ends the build with the node and the folder, not with lost rows."""
     write_inputs(tmp_path)
@@ -158,6 +185,7 @@ DRIVER = """
 import json, sys
 from didact.build.pipeline import build
 from didact.errors import EngineError
+from didact.store.layout import StoreAt
 from ray_cluster import many_chunks
 import pytest
 with pytest.MonkeyPatch.context() as patch:
