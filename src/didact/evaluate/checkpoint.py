@@ -8,19 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from didact.errors import EmptySplit
-from didact.evaluate.bits import bits_per_byte, target_bytes
+from didact.evaluate.held_out import held_out_texts, model_nats, ngram_bits
 from didact.evaluate.items import Item, item_from_record, items_from_split, limited
 from didact.evaluate.tasks import TaskResult, answer_items, score_tasks
-from didact.model.batches import Policy
 from didact.model.checkpoint import resolve
-from didact.model.phases import compute_threads, validation_batches
+from didact.model.phases import compute_threads
 from didact.model.speak import Speaker
-from didact.model.transformer import Decoder
-from didact.model.validation import mean_loss
 from didact.recipe.sources import Source
-from didact.recipe.training import EvaluateSettings, EvaluationTask, TrainingSettings
-from didact.render.token_shards import TokenShards
-from didact.render.tokenizer import Tokenizer
+from didact.recipe.training import EvaluateSettings, EvaluationTask
 from didact.sources.blocks import Block
 from didact.sources.read import plan_source, read_block, source_blocks
 from didact.store.version import Version
@@ -32,11 +27,12 @@ BASELINE_ITEMS = 20_000
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What was measured on one checkpoint. bits_per_byte: by mix, of its test split (its validation split where there
-    is no test).
+    is no test). ngram_bits: the same of n-gram models of the mix's training split, by mix and name.
     """
 
     checkpoint: Path
     bits_per_byte: dict[str, float]
+    ngram_bits: dict[str, dict[str, float]]
     tasks: tuple[TaskResult, ...]
 
     @property
@@ -49,6 +45,7 @@ class Evaluation:
         return {
             "checkpoint": str(self.checkpoint),
             "bits_per_byte": self.bits_per_byte,
+            "ngram_bits": self.ngram_bits,
             "mean_score": self.mean_score,
             "tasks": [task.to_json(samples) for task in self.tasks],
         }
@@ -79,7 +76,14 @@ def evaluate_checkpoint(
                 items, speaker, speaker.tokenizer, task.max_tokens, batch=settings.batch, context=speaker.context
             )
             results += score_tasks(items, answers, task.metric, training, seed)
-        return Evaluation(path, held_out_bits(speaker.model, version, tokens, speaker.tokenizer), tuple(results))
+        held = held_out_texts(version, tokens, speaker.model.config.max_position_embeddings)
+        widths = speaker.tokenizer.token_bytes()
+        return Evaluation(
+            path,
+            {text.mix: text.bits(model_nats(speaker.model, text), widths) for text in held},
+            {text.mix: ngram_bits(text, tokens, widths) for text in held},
+            tuple(results),
+        )
 
 
 def finetune_mixes(version: Version) -> list[str]:
@@ -117,19 +121,3 @@ def _training_items(version: Version, seed: int) -> list[Item]:
         item for mix in finetune_mixes(version) for item in items_from_split(version.path, mix, "train", None, seed)
     ]
     return items[:BASELINE_ITEMS]
-
-
-def held_out_bits(model: Decoder, version: Version, tokens: Path, tokenizer: Tokenizer) -> dict[str, float]:
-    """Bits per byte of each mix's held-out text; answers only, where only answers are trained on."""
-    widths = tokenizer.token_bytes()
-    found = {}
-    for name, mix in sorted(version.manifest.mixes.items()):
-        split = next((split for split in ("test", "validation") if mix.rows.get(split)), None)
-        if split is None or mix.purpose == "preference":
-            continue
-        shards = TokenShards.open(tokens, name, split)
-        policy: Policy = "split" if mix.purpose == "pretrain" else "head"
-        batches = validation_batches(shards, model.config.max_position_embeddings, TrainingSettings(), policy)
-        loss = mean_loss(model, batches) * sum(batch.weight for batch in batches)
-        found[name] = bits_per_byte(loss, sum(target_bytes(batch.targets, batch.weights, widths) for batch in batches))
-    return found

@@ -145,12 +145,19 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def _bits(evaluations: Mapping[str, Any]) -> RenderableType:
-    mixes = sorted({mix for evaluation in evaluations.values() for mix in evaluation["bits_per_byte"]})
+    last = list(evaluations.values())[-1]
+    ngrams = last.get("ngram_bits", {})
+    names = list(dict.fromkeys(name for found in ngrams.values() for name in found))
     rows = [
-        [mix, *(f"{evaluation['bits_per_byte'].get(mix, float('nan')):.3f}" for evaluation in evaluations.values())]
-        for mix in mixes
+        [
+            mix,
+            *(f"{evaluation['bits_per_byte'].get(mix, float('nan')):.3f}" for evaluation in evaluations.values()),
+            *(f"{ngrams[mix][name]:.3f}" for name in names),
+        ]
+        for mix in sorted(last["bits_per_byte"])
     ]
-    return table("Bits per byte of held-out text", ["mix", *(f"after {phase}" for phase in evaluations)], rows)
+    title = "Bits per byte of held-out text" + (" (n-grams: counted in the mix's training text)" if names else "")
+    return table(title, ["mix", *(f"after {phase}" for phase in evaluations), *names], rows)
 
 
 def _scores(evaluations: Mapping[str, Any]) -> RenderableType:
