@@ -436,7 +436,8 @@ def classifier_evaluation(
     rows = version.manifest.mixes[mix].rows
     split = next((split for split in ("test", "validation") if rows.get(split)), "test")
     held_out = labelled_split(version, mix, split, sources)
-    return Evaluation(resolve(checkpoint), {}, measure_classifier(checkpoint, training, held_out, recipe.seed, threads))
+    results = measure_classifier(checkpoint, training, held_out, recipe.seed, threads)
+    return Evaluation(resolve(checkpoint), {}, {}, results)
 
 
 def _now(progress: Progress) -> str:

@@ -74,5 +74,6 @@ def _trained(shards: TokenShards) -> Targets:
     bounds = shards.bounds[: documents + 1]
     ids = np.asarray(shards.ids[: bounds[-1]]).astype(np.int64)
     positions = np.arange(len(ids)) - np.repeat(bounds[:-1], np.diff(bounds))
-    following = np.flatnonzero((np.asarray(shards.weights[: bounds[-1]]) > 0) & (positions > 0))
+    weights: NDArray[np.float32] = np.asarray(shards.weights[: bounds[-1]], np.float32)
+    following = np.flatnonzero((weights > 0) & (positions > 0))
     return Targets(ids, positions, ids[following], following - 1)

@@ -1,7 +1,7 @@
 """What a loss is worth: the loss of counting, by n-gram models of the same tokens.
 
-Interpolated by Witten and Bell's method C (The zero-frequency problem, IEEE Trans. Inf. Theory 37, 1991): a context that
-was seen c times before t different tokens gives its counts c / (c + t) of the say, and t / (c + t) to the context that is
+Interpolated by Witten and Bell's method C (The zero-frequency problem, IEEE Trans. Inf. Theory 37, 1991): a context
+that was seen c times before t different tokens gives its counts c / (c + t) of the say, and t / (c + t) to the context
 one token shorter; the shortest has all tokens alike behind it. Nothing is tuned, and every token has a probability.
 """
 
@@ -66,7 +66,7 @@ class Ngrams:
 
 
 def _contexts(targets: Targets, order: int) -> list[U64]:
-    """Key of the context before each token, for each length below `order`; a document's border is a token of its own."""
+    """Key of the context before each token, for each length below `order`; a document's border is a token too."""
     keys = [np.zeros(len(targets.tokens), np.uint64)]
     for back in range(order - 1):
         there = targets.positions[targets.places] >= back
