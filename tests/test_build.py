@@ -304,8 +304,14 @@ def test_a_mix_without_enough_rows_is_refused_repeated_or_shared_out(home: Path)
     own = repeated.manifest.splits["sums"].achieved["train"]
     assert epochs == sorted(epochs) and max(epochs) == (40 - 1) // own
     assert repeated.manifest.mixes["finetune"].sources["sums"].epochs == pytest.approx(40 / own)
-    shared = build_tiny(home, mixes={"finetune": mix | {"budget": 50, "on_exhaust": "renormalise"}})
+    rare = {"sources": mix["sources"] | {"prose": {"share": 1e-4}}, "purpose": "pretrain"}
+    shared = build_tiny(home, mixes={"finetune": mix | rare | {"budget": 50, "on_exhaust": "renormalise"}})
     entries = shared.manifest.mixes["finetune"].sources
+    assert [(name, entry.exhausted, entry.achieved.records > 0) for name, entry in sorted(entries.items())] == [
+        ("prose", False, False), ("stories", False, True), ("sums", True, True),
+    ]  # fmt: skip
+    found = shared.manifest.findings
+    assert found["sums"]["MX001"] == 1 and found["prose"]["MX002"] == 1 and not {"MX001"} & found["stories"].keys()
     assert (entries["sums"].achieved.records, entries["stories"].achieved.records) == (own, 50 - own)
 
 

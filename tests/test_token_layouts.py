@@ -139,7 +139,7 @@ def test_every_damage_is_found(tokens: Path) -> None:
     """A flipped bit in any file of shards, layouts and their manifests is told, as are missing and extra files."""
     write_layout(tokens, small_tokenizer(), "megatron")
     assert verify_tokens(tokens) == []
-    for path in sorted(path for path in tokens.rglob("*") if path.is_file()):
+    for path in sorted(path for path in tokens.rglob("*.*") if path.is_file()):
         whole = path.read_bytes()
         name = path.relative_to(tokens).as_posix()
         for place in {0, len(whole) // 2, len(whole) - 1}:

@@ -157,6 +157,15 @@ def test_what_is_complete_is_not_done_again(version: Path, tmp_path: Path) -> No
     assert {path.parent.parent.name for path in kept} == {"finetune"}
 
 
+def test_what_killed_calls_left_is_swept(version: Path, tmp_path: Path) -> None:
+    """Half-written splits of a killed call are neither read nor kept by the next one."""
+    left = tmp_path / "tokens" / "pretrain" / ".aside-0123456789ab-train"
+    left.mkdir(parents=True)
+    (left / "ids.npy").write_bytes(b"half")
+    tokenize_version(version, small_tokenizer(), tmp_path / "tokens")
+    assert not left.exists() and len(TokenShards.open(tmp_path / "tokens", "pretrain", "train")) == 10
+
+
 def test_another_tokenizer_is_another_result(version: Path, tmp_path: Path) -> None:
     """Shards of another tokenizer in the same folder are replaced, not mixed."""
     tokenize_version(version, small_tokenizer(), tmp_path)

@@ -148,13 +148,13 @@ class _Books:
         phases = []
         for place, name in enumerate(names):
             own = order.phases == place
-            sources = self._achieved(plan.phases[place], order.sources[own], chosen[own])
+            sources = self._achieved(plan.phases[place], order.sources[own], chosen[own], plan.exhausted[place])
             phases.append(MixPhase(name=name, rows=int(own.sum()), sources=sources))
         planned = {source: sum(plan.of(source)) for source in self.sources}
-        achieved = self._achieved(planned, order.sources, chosen)
+        achieved = self._achieved(planned, order.sources, chosen, set().union(*plan.exhausted))
         return MixEntry(purpose=purpose, unit=self.mix.unit, sources=achieved, phases=phases, rows=rows)
 
-    def _achieved(self, planned: dict[str, int], source: I64, chosen: I64) -> dict[str, MixSource]:
+    def _achieved(self, planned: dict[str, int], source: I64, chosen: I64, exhausted: set[str]) -> dict[str, MixSource]:
         used = {name: chosen[source == code] for code, name in enumerate(self.sources) if name in planned}
         achieved = {name: _amounts(rows, self.counts) for name, rows in used.items()}
         total = sum(self._in_unit(amounts) for amounts in achieved.values()) or 1
@@ -165,6 +165,7 @@ class _Books:
                 share=self._in_unit(achieved[name]) / total,
                 epochs=len(rows) / len(self.sources[name][0]),
                 unique_share=len(np.unique(rows)) / len(self.sources[name][0]),
+                exhausted=name in exhausted,
             )
             for name, rows in used.items()
         }

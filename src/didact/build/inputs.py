@@ -27,7 +27,7 @@ ALGORITHMS = {
     "minhash": 1,
     "dedup": 1,
     "split": 1,
-    "mix": 2,
+    "mix": 3,
     "tokenizer": 1,
     "layout": 4,
 }

@@ -136,6 +136,10 @@ def _findings(made: Made, recipe: Recipe) -> dict[str, dict[str, int]]:
     for name, source in recipe.sources.items():
         if source.license is None:
             found.setdefault(name, Counter())["PV001"] += 1
+    for name, mixed in ((name, part) for mix in made.mixes for name, part in mix.entry.sources.items()):
+        for code, is_so in (("MX001", mixed.exhausted), ("MX002", not mixed.achieved.records)):
+            if is_so:
+                found.setdefault(name, Counter())[code] += 1
     leak_check = made.held.leak_check
     if leak_check is not None and (leaked := leak_check.same_prompt + leak_check.near_prompt):
         found[HELD_OUT] = Counter(LK001=leaked)

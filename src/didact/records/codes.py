@@ -624,6 +624,27 @@ _SETS = (
         commands=("build",),
     ),
     Code(
+        "MX001",
+        "warning",
+        "source ran out in a mix",
+        "A mix with `on_exhaust: renormalise` took all that the source may give, and the others share what is missing, "
+        "so its share is less than the recipe asks for. The manifest has planned and achieved amounts. Lower the "
+        "budget, or set `max_epochs` of the source to repeat it. Counted once for each mix.",
+        "on_exhaust: renormalise",
+        level="set",
+        commands=("build",),
+    ),
+    Code(
+        "MX002",
+        "warning",
+        "source gives a mix nothing",
+        "The source's amount in a mix came to less than half a record, so no row of it is there. Raise its share or "
+        "the mix's budget, or take the source out of the mix. Counted once for each mix.",
+        "rare: {share: 0.0001}",
+        level="set",
+        commands=("build",),
+    ),
+    Code(
         "PV001",
         "warning",
         "no licence",

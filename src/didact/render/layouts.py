@@ -7,7 +7,8 @@ layout.json                     written with them: what they hold, and size and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +16,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from didact.canonical import content_hash
-from didact.durable import atomic_dir, read_json, write_json
+from didact.durable import atomic_dir, locked, read_json, remove_asides, write_json
 from didact.errors import CallError, UnknownName
-from didact.render.token_shards import TokenShards, file_entry, tokens_checksum, tokens_manifest
+from didact.render.token_shards import LOCK, TokenShards, file_entry, tokens_checksum, tokens_manifest
 from didact.render.tokenizer import Tokenizer
 
 Layout = Literal["nanogpt", "megatron"]
@@ -55,7 +56,7 @@ def write_layout(tokens: Path, tokenizer: Tokenizer, layout: Layout, mixes: Sequ
     key = content_hash([_VERSION, manifest["key"], chosen])
     if (folder / LAYOUT).is_file() and read_json(folder / LAYOUT)["key"] == key:
         return folder
-    with atomic_dir(folder) as aside:
+    with locked(tokens / LOCK, lambda: None), _alone(folder) as aside:
         written = {mix: _write_mix(tokens, mix, aside / mix, layout, manifest["vocab_size"]) for mix in chosen}
         files = [file_entry(path, aside) for path in sorted(aside.rglob("*")) if path.is_file()]
         told = {"layout": f"didact/layout/{layout}/{_VERSION}", "key": key, "mixes": written, "files": files}
@@ -63,6 +64,14 @@ def write_layout(tokens: Path, tokenizer: Tokenizer, layout: Layout, mixes: Sequ
         told |= {"vocab_size": manifest["vocab_size"], "records_of_plain_text": ids}
         write_json(aside / LAYOUT, told | {"checksum": tokens_checksum(told)})
     return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """Fill a folder aside, after what killed calls left of it."""
+    remove_asides(folder.parent)
+    with atomic_dir(folder) as aside:
+        yield aside
 
 
 def _chosen(there: dict[str, Any], named: Sequence[str]) -> list[str]:

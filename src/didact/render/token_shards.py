@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from didact.canonical import content_hash
-from didact.durable import atomic_dir, read_json, sha256_file, write_json
+from didact.durable import atomic_dir, locked, read_json, remove_asides, sha256_file, write_json
 from didact.errors import CorruptVersion, StoreError, UnknownName
 from didact.render.dialogue import Dialogue, Turns
 from didact.render.npy import NpyWriter, open_npy
@@ -37,6 +37,8 @@ from didact.render.renderer import Refused, Renderer, renderer_of
 from didact.render.tokenizer import Tokenizer
 
 TOKENS = "manifest.json"
+LOCK = "lock"
+"""Held by who writes into a folder of token shards."""
 TOKENS_LAYOUT = "didact/tokens/3"
 """Raised when a change of code changes what is written, so that older shards are written anew."""
 _BATCH_ROWS = 8192
@@ -68,18 +70,20 @@ def tokenize_version(version_dir: Path, tokenizer: Tokenizer, out_dir: Path, wor
     if path.is_file() and (present := read_json(path))["key"] == key:
         return dict(present)
     mixes: dict[str, dict[str, Any]] = {}
-    for (mix, split), files in _splits(version_dir):
-        column = text_column(files[0])
-        mixes.setdefault(mix, {})[split] = _split(files, column, tokenizer, out_dir / mix / split, key, workers)
-    manifest = {
-        "layout": TOKENS_LAYOUT,
-        "key": key,
-        "tokenizer": tokenizer.digest,
-        "vocab_size": tokenizer.vocab_size,
-        "mixes": mixes,
-    }
-    manifest["checksum"] = tokens_checksum(manifest)
-    write_json(path, manifest)
+    with locked(out_dir / LOCK, lambda: None):
+        for (mix, split), files in _splits(version_dir):
+            remove_asides(out_dir / mix)  # of killed calls; nobody else writes here now
+            column = text_column(files[0])
+            mixes.setdefault(mix, {})[split] = _split(files, column, tokenizer, out_dir / mix / split, key, workers)
+        manifest = {
+            "layout": TOKENS_LAYOUT,
+            "key": key,
+            "tokenizer": tokenizer.digest,
+            "vocab_size": tokenizer.vocab_size,
+            "mixes": mixes,
+        }
+        manifest["checksum"] = tokens_checksum(manifest)
+        write_json(path, manifest)
     return manifest
 
 

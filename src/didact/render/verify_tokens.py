@@ -10,7 +10,7 @@ from didact.canonical import content_hash
 from didact.durable import ASIDE, read_json, sha256_file
 from didact.errors import StoreError
 from didact.render.layouts import LAYOUT
-from didact.render.token_shards import TOKENS, TOKENS_LAYOUT, tokens_checksum
+from didact.render.token_shards import LOCK, TOKENS, TOKENS_LAYOUT, tokens_checksum
 
 
 def is_token_folder(folder: Path) -> bool:
@@ -29,11 +29,16 @@ def verify_tokens(folder: Path) -> list[str]:
     manifest = read_json(folder / TOKENS)
     problems = _checksum_problems(TOKENS, manifest)
     listed: dict[str, Mapping[str, Any]] = {}
+    known = {TOKENS, LOCK}
     for mix, splits in manifest["mixes"].items():
         for split, told in splits.items():
             listed |= {f"{mix}/{split}/{file['path']}": file for file in told["files"]}
             problems += _split_problems(folder, f"{mix}/{split}/split.json", told)
-    known = {TOKENS, *(f"{mix}/{split}/split.json" for mix, splits in manifest["mixes"].items() for split in splits)}
+    known = {
+        TOKENS,
+        LOCK,
+        *(f"{mix}/{split}/split.json" for mix, splits in manifest["mixes"].items() for split in splits),
+    }
     for layout in sorted((folder / "layouts").glob(f"*/{LAYOUT}")):
         place, told = layout.parent.relative_to(folder).as_posix(), read_json(layout)
         problems += _checksum_problems(f"{place}/{LAYOUT}", told)

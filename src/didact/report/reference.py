@@ -51,6 +51,7 @@ _AREAS = {
     "RE": "Rendering",
     "DU": "Duplicates",
     "LK": "Leaks",
+    "MX": "Mixes",
     "PV": "Provenance",
 }
 

@@ -78,6 +78,10 @@ class MixSource(Part):
     unique_share: float = Field(
         ge=0, le=1, description="Share of the source's training rows that are seen at least once.", examples=[1.0]
     )
+    exhausted: bool = Field(
+        False,
+        description="Whether it ran out under `on_exhaust: renormalise`, so that its share is less than was asked for.",
+    )
 
 
 _SOURCES = {
