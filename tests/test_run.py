@@ -125,6 +125,8 @@ def test_a_run_tells_what_it_made_as_json(result: RunResult) -> None:
         assert [task["task"] for task in tasks] == ["stories", "sums"]
         assert all(0 < task["score"]["n"] <= 6 and 0 <= task["score"]["mean"] <= 1 for task in tasks)
         assert answer["metrics"]["evaluations"][phase]["bits_per_byte"].keys() == {"pretrain", "finetune"}
+        for found in answer["metrics"]["evaluations"][phase]["ngram_bits"].values():
+            assert 0 < found["5-gram"] < found["unigram"] < 8
 
 
 def test_training_has_learnt_something(result: RunResult) -> None:

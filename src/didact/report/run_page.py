@@ -118,13 +118,17 @@ def _fell(course: Sequence[tuple[float, float]]) -> str:
 
 
 def _bits(evaluations: Mapping[str, Mapping[str, Any]]) -> str:
-    mixes = sorted({mix for one in evaluations.values() for mix in one["bits_per_byte"]})
+    last = list(evaluations.values())[-1]
+    ngrams: Mapping[str, Mapping[str, float]] = last.get("ngram_bits", {})
+    names = list(dict.fromkeys(name for found in ngrams.values() for name in found))
     lines = []
-    for mix in mixes:
-        values = (one["bits_per_byte"].get(mix) for one in evaluations.values())
+    for mix in sorted({mix for one in evaluations.values() for mix in one["bits_per_byte"]}):
+        values = [one["bits_per_byte"].get(mix) for one in evaluations.values()]
+        values += [ngrams.get(mix, {}).get(name) for name in names]
         cells = (f'<td class="number">{"–" if value is None else f"{value:.3f}"}</td>' for value in values)
         lines.append(f"<tr>{cell(mix)}{''.join(cells)}</tr>")
     heads = [("mix", ""), *((f"after {text(phase)}", "number") for phase in evaluations)]
+    heads += [(text(name), "number") for name in names]
     return f"<h3>Bits per byte of held-out text</h3>{table(heads, lines)}" if lines else ""
 
 

@@ -151,8 +151,8 @@ def _bits(evaluations: Mapping[str, Any]) -> RenderableType:
     rows = [
         [
             mix,
-            *(f"{evaluation['bits_per_byte'].get(mix, float('nan')):.3f}" for evaluation in evaluations.values()),
-            *(f"{ngrams[mix][name]:.3f}" for name in names),
+            *(f"{evaluation['bits_per_byte'].get(mix, math.nan):.3f}" for evaluation in evaluations.values()),
+            *(f"{ngrams.get(mix, {}).get(name, math.nan):.3f}" for name in names),
         ]
         for mix in sorted(last["bits_per_byte"])
     ]
