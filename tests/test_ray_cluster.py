@@ -156,16 +156,31 @@ def test_a_node_that_does_not_see_the_store_is_refused(head: Any, tmp_path: Path
     assert not (tmp_path / "store" / "data").exists()
 
 
-def test_a_parquet_file_that_a_node_does_not_see_is_told(head: Any, tmp_path: Path) -> None:
-    """A worker opens Parquet files itself; where it cannot, no row counts as damaged: the build ends."""
-    (tmp_path / "leader").mkdir()
-    rows = [{"prompt": f"Say {n}.", "completion": f"It is {n}."} for n in range(50)]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "leader" / "rows.parquet")
-    source = {"path": str(tmp_path / "leader" / "rows.parquet")}
-    recipe = {"name": "columns", "store": str(tmp_path / "store"), "sources": {"s": source}, "tokenizer": None}
-    told = r"node \S+: .*rows\.parquet: no such input file; every node must reach"
-    with node_like_another_machine(head, tmp_path / "leader"), pytest.raises(EngineError, match=told):
-        build(recipe, engine="ray", address=head.address)
+def test_rows_of_columnar_files_travel_too(head: Any, tmp_path: Path) -> None:
+    """A node that does not see a Parquet file, an Arrow stream or a damaged one makes of them what a node does that
+    sees them: the same records, and the same rejected rows.
+    """
+    leader = tmp_path / "leader"
+    leader.mkdir()
+    table = pa.Table.from_pylist([{"prompt": f"Say {n}.", "completion": f"It is {n}, and no more."} for n in range(90)])
+    pq.write_table(table, leader / "rows.parquet", row_group_size=20)
+    with pa.OSFile(str(leader / "rows.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table.slice(0, 50), max_chunksize=7)
+    damaged = bytearray((leader / "rows.parquet").read_bytes())
+    damaged[400:420] = b"\xff" * 20
+    (leader / "damaged.parquet").write_bytes(damaged)
+    sources = {
+        name: {"path": str(leader / file)}
+        for name, file in {"a": "rows.parquet", "b": "rows.arrow", "c": "damaged.parquet"}.items()
+    }
+    recipe: dict[str, Any] = {"name": "columns", "store": str(leader / "alone"), "sources": sources, "tokenizer": None}
+    recipe |= {"dedup": {"exact": False, "minhash": None}}
+    alone = build(recipe, workers=1)
+    whole = bytes_of(alone)
+    assert sum(sum(one.rejected.values()) for one in alone.manifest.accounting) > 0
+    with node_like_another_machine(head, leader):
+        version = build(recipe, store=tmp_path / "store", engine="ray", address=head.address)
+    assert bytes_of(version) == whole
 
 
 def test_a_node_with_other_code_is_refused(head: Any, tmp_path: Path) -> None:

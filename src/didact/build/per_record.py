@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from didact.curate.signals import lookup, measure
 from didact.durable import store_errors, write_with
 from didact.engine.base import Engine
 from didact.engine.chunks import Chunk, MadeFrom, chunk_bytes, group_blocks, read_marker, write_marker
-from didact.errors import InputMissing
 from didact.plugins import Plugin, load
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.load import Recipe
@@ -103,6 +102,14 @@ class ChunkTask:
         """Which rows these are, for messages."""
         first = self.chunk.blocks[0]
         return f"chunk {self.chunk.ordinal} of source '{self.chunk.source}' ({first.path}, from row {first.first})"
+
+
+    def portable(self) -> ChunkTask:
+        """The task with all its rows, for a machine that sees nothing but the store."""
+        from didact.sources.columnar import with_rows  # as in `sources`: only those who need it load it
+
+        blocks = tuple(with_rows(block) if block.file else block for block in self.chunk.blocks)
+        return replace(self, chunk=replace(self.chunk, blocks=blocks))
 
 
 @dataclass
@@ -233,10 +240,6 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
     marker = read_marker(task.folder, task.key)
     if marker is not None:
         return marker | {ON_FILE: True}
-    for block in task.chunk.blocks:
-        # A reader would take a missing file for a damaged one, and reject its rows.
-        if block.file and not Path(block.file).is_file():
-            raise InputMissing(block.file, "input file")
     for plugin in task.plugins:
         # In a worker the user's signals are not known yet; their file registers them.
         load(plugin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,6 +35,14 @@ class Named(Protocol):
     @property
     def about(self) -> str:
         """What and where, for messages."""
+
+
+@runtime_checkable
+class Portable(Protocol):
+    """An item that may refer to files of the machine that leads."""
+
+    def portable(self) -> Self:
+        """The item as any machine that sees the store can run it."""
 
 
 def about(item: object) -> str:

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from didact.durable import own_folder
-from didact.engine.base import Item, Result, about
+from didact.engine.base import Item, Portable, Result, about
 from didact.engine.local import ATTEMPTS, available_cores
 from didact.engine.nodes import SEEN, Setup, run_on_node
 from didact.errors import CallError, EngineError
@@ -256,7 +256,8 @@ class _Round(Generic[Item, Result]):
                     item = next(self.items)
                 except StopIteration:
                     break
-                call = pickle.dumps((self.function, item), protocol=5)
+                sent = item.portable() if isinstance(item, Portable) else item
+                call = pickle.dumps((self.function, sent), protocol=5)
                 flight = _Flight(self.ray.put(call), len(call))
             self.flying[self.run.remote(self.engine.setup, flight.call)] = flight
         return bool(self.flying)

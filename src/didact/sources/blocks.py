@@ -78,6 +78,10 @@ class Block:
     file: str = ""
     piece: int = 0
     """Row group or record batch."""
+    carried: bytes = field(default=b"", repr=False)
+    """The rows of a columnar file as an Arrow stream, for a worker on a machine that may not see the file."""
+    broken: str = ""
+    """Why the rows after those carried cannot be read."""
     stored: int = 0
     """How far into the file, in bytes as stored, reading was when the block was cut."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -87,6 +88,12 @@ def columnar_batches(block: Block) -> Iterator[pa.RecordBatch]:
     """The rows of a block as record batches, in order. Raises as `columnar_rows` does."""
     if not len(block):
         return
+    if block.carried or block.broken:
+        if block.carried:
+            yield from pa.ipc.open_stream(block.carried)
+        if block.broken:
+            raise pa.ArrowInvalid(block.broken)
+        return
     first, last = int(block.starts[0]), int(block.starts[-1]) + 1
     read = _parquet_batches if block.container == "parquet" else _arrow_batch
     before = 0
@@ -96,6 +103,22 @@ def columnar_batches(block: Block) -> Iterator[pa.RecordBatch]:
         if before + batch.num_rows > first:
             yield batch.slice(max(0, first - before), min(batch.num_rows, last - before) - max(0, first - before))
         before += batch.num_rows
+
+
+def with_rows(block: Block) -> Block:
+    """A block of a columnar file with its rows in it, and with what keeps the rest of them from being read."""
+    batches: list[pa.RecordBatch] = []
+    broken = ""
+    try:
+        batches += columnar_batches(block)
+    except ARROW_ERRORS as error:
+        broken = str(error) or type(error).__name__
+    sink = pa.BufferOutputStream()
+    if batches:
+        with pa.ipc.new_stream(sink, batches[0].schema) as stream:
+            for batch in batches:
+                stream.write_batch(batch)
+    return replace(block, carried=sink.getvalue().to_pybytes(), broken=broken)
 
 
 def _parquet_batches(block: Block) -> Iterator[pa.RecordBatch]:
