@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME...]`: run the benchmarks, all of them unless some are named."""
+"""`python -m benchmarks [NAME...]`: run the benchmarks, all but the one for GPUs unless some are named."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ BENCHMARKS = {
     "build": "building",
     "tokenizer": "tokenizing",
     "train": "training",
+    "finetune": "tuning",
+    "gpu": "gpu",
 }
 """Name on the command line, and the module that holds it; a module is imported when it is run."""
 
@@ -42,7 +44,7 @@ def main(names: tuple[str, ...], data: Path | None, records: int, rounds: int) -
     rows = instructions(data, records)
     size = sum(len(text) for row in rows for text in (row["instruction"], row["input"], row["output"]))
     click.echo(f"data: {data or 'synthetic'}, {len(rows):,} records of {size / len(rows):.0f} characters on average")
-    for name in names or BENCHMARKS:
+    for name in names or [name for name in BENCHMARKS if name != "gpu"]:
         for comparison in import_module(f"benchmarks.{BENCHMARKS[name]}").run(rows, rounds):
             click.echo("\n" + "\n".join(comparison.lines()))
 

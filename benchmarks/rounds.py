@@ -10,8 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
-Contender = Callable[[], int]
+
+class Stretch(NamedTuple):
+    """What a contender measured itself, to leave its start out: how much it did, in wall and in processor seconds."""
+
+    amount: int
+    seconds: float
+    cpu_seconds: float
+
+
+Contender = Callable[[], int | Stretch]
 """Does the whole work once and tells how much it was, in the comparison's unit."""
 
 
@@ -23,12 +33,13 @@ class Comparison:
     unit: str
     speeds: dict[str, list[float]]
     """Units a second, round by round."""
+    cpu_speeds: dict[str, list[float]] = field(default_factory=dict)
+    """Units a second of processor time, where contenders run in this process."""
     notes: list[str] = field(default_factory=list)
 
     def ratios(self, peer: str) -> list[float]:
         """How many times faster the first contender was, in each round."""
-        first = next(iter(self.speeds.values()))
-        return [own / other for own, other in zip(first, self.speeds[peer], strict=True)]
+        return _ratios(self.speeds, peer)
 
     def lines(self) -> list[str]:
         """The comparison as text: every speed and every ratio as median (least to greatest)."""
@@ -37,7 +48,15 @@ class Comparison:
         told += [f"  {name:50} {_spread(values, ',.0f')}" for name, values in self.speeds.items()]
         for peer in list(self.speeds)[1:]:
             told.append(f"  {f'{first} / {peer}':50} {_spread(self.ratios(peer), '.2f')}")
+        for peer in list(self.cpu_speeds)[1:]:
+            spread = _spread(_ratios(self.cpu_speeds, peer), ".2f")
+            told.append(f"  {'by processor time, / ' + peer:50} {spread}")
         return [*told, *(f"  {note}" for note in self.notes)]
+
+
+def _ratios(speeds: dict[str, list[float]], peer: str) -> list[float]:
+    first = next(iter(speeds.values()))
+    return [own / other for own, other in zip(first, speeds[peer], strict=True)]
 
 
 def _spread(values: list[float], form: str) -> str:
@@ -52,20 +71,27 @@ def compare(
     rounds: int,
     warm: bool = True,
     clock: Callable[[], float] = time.perf_counter,
+    processor_time: bool = False,
 ) -> Comparison:
-    """Run every contender once per round, after one round that is not counted (kernels compile, caches fill)."""
+    """Run every contender once per round, after one round that is not counted (kernels compile, caches fill).
+
+    processor_time: compare by it too, for contenders that compute in this process on a machine that others use.
+    """
     if warm:
         for run in contenders.values():
             run()
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    cpu_speeds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds):
         # Each round begins with another contender, since the first pays for what the round before left behind.
         names = list(contenders)
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            started = clock()
-            amount = contenders[name]()
-            speeds[name].append(amount / (clock() - started))
-    return Comparison(title, unit, speeds)
+            started, cpu = clock(), time.process_time()
+            done = contenders[name]()
+            found = done if isinstance(done, Stretch) else Stretch(done, clock() - started, time.process_time() - cpu)
+            speeds[name].append(found.amount / found.seconds)
+            cpu_speeds[name].append(found.amount / max(found.cpu_seconds, 1e-9))
+    return Comparison(title, unit, speeds, cpu_speeds if processor_time else {})
 
 
 def machine() -> list[str]:

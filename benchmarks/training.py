@@ -43,7 +43,8 @@ class _Documents:
     bounds: NDArray[np.int64]
 
 
-def _documents(texts: list[list[int]]) -> _Documents:
+def documents_in_memory(texts: list[list[int]]) -> _Documents:
+    """Token shards of these documents, every id but the first of each a target."""
     bounds = np.cumsum([0, *map(len, texts)]).astype(np.int64)
     weights = np.ones(bounds[-1], np.uint8)
     weights[bounds[:-1]] = 0
@@ -70,7 +71,7 @@ def _full_rows(encoded: list[list[int]], config: DecoderConfig, rounds: int) -> 
         "didact decoder": _didact(config, steps),
         "transformers Llama": _llama(config, inputs, "sdpa"),
     }
-    found = compare("Training on full rows", "tokens", contenders, rounds)
+    found = compare("Training on full rows", "tokens", contenders, rounds, processor_time=True)
     found.notes.append(_shape(config))
     return found
 
@@ -87,7 +88,7 @@ def _whole_documents(encoded: list[list[int]], made: Tokenizer, config: DecoderC
         "transformers Llama, padded, grouped by length": _llama(config, padded, "sdpa"),
         "transformers Llama, packed, block mask": _llama(config, [_packed(step) for step in steps], "sdpa"),
     }
-    found = compare("Training on whole documents", "tokens", contenders, rounds)
+    found = compare("Training on whole documents", "tokens", contenders, rounds, processor_time=True)
     lengths = [len(text) for text in kept]
     found.notes.append(f"{_shape(config)}; documents of {np.median(lengths):.0f} tokens, {max(lengths)} at most")
     return found
@@ -98,7 +99,7 @@ def _shape(config: DecoderConfig) -> str:
 
 
 def _steps_of(texts: list[list[int]]) -> list[list[Batch]]:
-    plan = BatchPlan(_documents(texts), CONTEXT, _ROWS * CONTEXT, _ROWS * CONTEXT, "split", seed=0)
+    plan = BatchPlan(documents_in_memory(texts), CONTEXT, _ROWS * CONTEXT, _ROWS * CONTEXT, "split", seed=0)
     return [plan.step(step) for step in range(plan.steps_per_epoch)]
 
 

@@ -23,6 +23,7 @@ from didact.model.classify import train_classifier
 from didact.model.encoder import train_encoder
 from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress
+from didact.model.precision import choose_device
 from didact.model.preference import tune_preferences
 from didact.model.pretrain import initial_checkpoint, pretrain
 from didact.model.sinks import WATCHED_BY_NOBODY, Watch
@@ -94,10 +95,12 @@ def run(
     threads: int | None = None,
     tell: Listener | None = None,
     watch: Watch = WATCHED_BY_NOBODY,
+    device: str = "auto",
 ) -> RunResult:
     """Build what the recipe describes, train on it and measure the result.
 
     until: `pretrain` stops after pre-training, `finetune` after fine-tuning without evaluating.
+    device: what trains: `cpu`, `cuda`, or `auto`, a GPU where there is one.
     watch: where metrics go beside `metrics.jsonl`; it changes nothing about the result.
     The run's folder is named by version, training settings and seed:
     the same recipe resumes it, another makes a new one.
@@ -106,13 +109,14 @@ def run(
     """
     loaded, base = load_recipe(recipe)
     _refuse_nothing_to_train(loaded, until)
+    choose_device(device)  # a device that is not there is told before the build
     with joined() as world:
         listener = tell if tell is not None and world.leads else Silent()
         place = store_of(store, loaded, base)
         with world.in_turn(), place.in_use(lambda: listener.note("waiting for gc")):
             # Those that come after the first find the version and its tokens finished.
             version = build(recipe, store=store, workers=workers, tell=listener)
-            course = _Course(loaded, base, version, place, threads, listener, world, watch)
+            course = _Course(loaded, base, version, place, threads, listener, world, watch, device)
             course.prepare(workers or available_cores())
         with _alone(course):
             return _follow(course, until)
@@ -216,7 +220,9 @@ class _Course:
         tell: Listener,
         world: World,
         watch: Watch,
+        device: str,
     ) -> None:
+        self.device = device
         self.recipe, self.base, self.version, self.threads, self.tell = recipe, base, version, threads, tell
         self.world, self.watch = world, replace(watch, on_data=self._data)
         sections = recipe.model_dump(mode="json", include=set(_TRAINING_SECTIONS))
@@ -261,7 +267,8 @@ class _Course:
             self.recipe.seed,
             self._progress,
             self.threads,
-            watch=self.watch,
+            self.device,
+            self.watch,
         )
 
     def finetune(self) -> None:
@@ -280,7 +287,8 @@ class _Course:
             self.recipe.seed,
             self._progress,
             self.threads,
-            watch=self.watch,
+            self.device,
+            self.watch,
         )
 
     def prefer(self) -> None:
@@ -299,7 +307,8 @@ class _Course:
             self.recipe.seed,
             self._progress,
             self.threads,
-            watch=self.watch,
+            self.device,
+            self.watch,
         )
 
     def _start(self) -> Path:

@@ -23,6 +23,7 @@ def _run(
     threads: int | None,
     sinks: tuple[SinkName, ...],
     peak_tflops: float | None,
+    device: str,
 ) -> RunResult:
     from didact.engine.local import available_cores
     from didact.model.sinks import Watch
@@ -38,6 +39,7 @@ def _run(
         threads=threads or available_cores(),
         tell=tell,
         watch=Watch(sinks, None if peak_tflops is None else peak_tflops * 1e12),
+        device=device,
     )
     tell.finish()
     return result
@@ -63,6 +65,13 @@ def _training_command(name: Phase, about: str) -> click.Command:
         help="Metrics go there too, beside metrics.jsonl; wandb keeps them on this disk. May be given twice.",
     )
     @click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="What trains; auto takes a GPU where there is one.",
+    )
+    @click.option(
         "--peak-tflops",
         type=click.FloatRange(0, min_open=True),
         help="What the device can compute, in 10^12 operations a second; progress then tells the share of it.",
@@ -75,12 +84,13 @@ def _training_command(name: Phase, about: str) -> click.Command:
         threads: int | None,
         sinks: tuple[SinkName, ...],
         peak_tflops: float | None,
+        device: str,
         as_json: bool,
     ) -> None:
         from didact.report.summary import print_summary
         from didact.report.training import print_run
 
-        result = _run(recipe, name, store, workers, threads, sinks, peak_tflops)
+        result = _run(recipe, name, store, workers, threads, sinks, peak_tflops, device)
         if not result.leads:
             return
         answer = result.as_json()

@@ -8,6 +8,7 @@ training on packed documents, plain rows and generation.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,7 @@ class DocumentAttention:
             ]
         self.count = int(width.sum())
 
+    @torch.compiler.disable
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attend within documents; (1, N, H, D) in and out."""
         sizes = [count * width for count, width in self.groups]
@@ -130,6 +132,44 @@ class DocumentAttention:
 def _filled(lengths: NDArray[np.int64], width: int, device: torch.device | None) -> Tensor:
     """Which slots hold a token, (documents, 1, 1, width)."""
     return torch.from_numpy(np.arange(width) < lengths[:, None]).to(device)[:, None, None]
+
+
+class VarlenAttention:
+    """The same on GPUs by PyTorch's kernel for documents laid end to end: no padding and no groups, in bf16."""
+
+    def __init__(
+        self, lengths: NDArray[np.int64], device: torch.device | None = None, both_ways: bool = False
+    ) -> None:
+        self.window = (-1, -1 if both_ways else 0)
+        bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        self.bounds, self.longest = torch.from_numpy(bounds).to(device), int(lengths.max())
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Attend within documents; (1, N, H, D) in and out."""
+        attended = _varlen_kernel()(
+            q[0], k[0], v[0], self.bounds, self.bounds, self.longest, self.longest,
+            window_size=self.window, enable_gqa=q.shape[2] != k.shape[2],
+        )  # fmt: skip
+        y: Tensor = attended[None]  # (N, H, D) -> (1, N, H, D)
+        return y
+
+
+def _varlen_kernel() -> Callable[..., Tensor]:
+    from torch.nn.attention.varlen import varlen_attn
+
+    kernel: Any = varlen_attn
+    return kernel
+
+
+def attend_within(lengths: NDArray[np.int64], device: torch.device, both_ways: bool = False) -> Attend:
+    """Attention within documents of these lengths, by what suits the device and its arithmetic.
+
+    The GPU kernel knows 16-bit numbers only, and needs PyTorch 2.10 and a GPU of compute capability 8.
+    """
+    low = device.type == "cuda" and torch.is_autocast_enabled("cuda")
+    if low and find_spec("torch.nn.attention.varlen") is not None and torch.cuda.get_device_capability(device)[0] >= 8:
+        return VarlenAttention(lengths, device, both_ways)
+    return DocumentAttention(lengths, device, both_ways)
 
 
 class KeyValueCache:

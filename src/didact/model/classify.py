@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from didact.canonical import content_hash
 from didact.errors import CallError
-from didact.model.attention import DocumentAttention
+from didact.model.attention import attend_within
 from didact.model.batches import Batch, BatchPlan, Policy, Shards
 from didact.model.checkpoint import check_vocabulary, load_model, resolve, weights_digest
 from didact.model.classifier import Classifier
@@ -85,7 +85,7 @@ def label_scores(model: Decoder, batch: Batch) -> Tensor:
     assert isinstance(model, Classifier)
     device = model.classifier.weight.device
     ids, positions = (torch.from_numpy(array).to(device)[None] for array in (batch.ids, batch.positions))
-    attend = DocumentAttention(batch.lengths, device, both_ways=True)
+    attend = attend_within(batch.lengths, device, both_ways=True)
     return model.scores(ids, positions, attend, torch.from_numpy(batch.lengths).to(device)).float()
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from didact.model.attention import DocumentAttention
+from didact.model.attention import attend_within
 from didact.model.batches import Batch
 from didact.model.precision import autocast
 from didact.model.products import product
@@ -30,7 +30,7 @@ class _Passed(NamedTuple):
 def _pass_over(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, wanted: tuple[bool, bool]) -> _Passed:
     """Weighted cross entropy and its gradients in one pass over pieces of the tokens; `wanted`: of hidden, of head."""
     to_hidden = torch.empty_like(hidden) if wanted[0] else None
-    to_head = torch.zeros_like(head) if wanted[1] else None
+    to_head = torch.zeros_like(head, dtype=torch.float32) if wanted[1] else None
     total = hidden.new_zeros((), dtype=torch.float32)
     at_once = max(1, LOGITS_AT_ONCE // len(head))
     for start in range(0, len(targets), at_once):
@@ -46,7 +46,7 @@ def _pass_over(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, w
             to_hidden[piece] = product(error, head.t()) * weight
         if to_head is not None:
             to_head += product(error.t(), (read * weight).t())
-    return _Passed(total, to_hidden, to_head)
+    return _Passed(total, to_hidden, None if to_head is None else to_head.to(head.dtype))
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
@@ -138,7 +138,7 @@ def trained_outputs(model: Decoder, batch: Batch) -> tuple[Tensor, Tensor, Tenso
     """What the head reads of the tokens with a target, (n, C), their targets, (n,), and their places; None: all."""
     device = model.lm_head.weight.device
     ids, positions = (torch.from_numpy(array).to(device)[None] for array in (batch.ids, batch.positions))
-    attend = DocumentAttention(batch.lengths, device, model.config.bidirectional)
+    attend = attend_within(batch.lengths, device, model.config.bidirectional)
     targets = torch.from_numpy(batch.targets).to(device)
     only = None if batch.all_trained else torch.from_numpy(batch.weights.nonzero()[0]).to(device)
     hidden = model.hidden(ids, positions, attend, only)[0]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from didact.errors import CheckpointError
+from didact.model.precision import has_bf16
 from didact.model.sharding import gathered, own_part, part_like, rows_like, whole
 from didact.model.transformer import Decoder
 from didact.recipe.training import Schedule, TrainingSettings
@@ -44,7 +45,8 @@ def default_learning_rate(width: int) -> float:
 def orthogonalise(matrices: Tensor) -> Tensor:
     """Move the singular values of each matrix near 1 and keep its singular vectors; (n, rows, columns) in and out.
 
-    Newton-Schulz in the matrices' own precision: bf16, the usual choice, is tens of times slower on most CPUs.
+    Newton-Schulz in the matrices' own precision. The caller gives bf16 on GPUs that have it, which is enough for
+    directions; on most CPUs bf16 is tens of times slower.
     """
     a, b, c = NEWTON_SCHULZ
     x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
@@ -80,7 +82,10 @@ class Muon:
             torch._foreach_lerp_(momenta, gradients, 1 - MUON_MOMENTUM)
             ahead = torch._foreach_lerp(gradients, momenta, MUON_MOMENTUM)  # Nesterov
             whole_ones = [gathered(part, matrix) for part, matrix in zip(ahead, matrices, strict=True)]
-            steps = orthogonalise(torch.stack(whole_ones)) * max(1.0, rows / columns) ** 0.5
+            together = torch.stack(whole_ones)
+            if has_bf16(together.device):
+                together = together.bfloat16()
+            steps = orthogonalise(together).to(torch.float32) * max(1.0, rows / columns) ** 0.5
             own = [own_part(matrix) for matrix in matrices]
             torch._foreach_mul_(own, 1 - rate * self.weight_decay)
             torch._foreach_add_(own, [rows_like(*pair) for pair in zip(steps, matrices, strict=True)], alpha=-rate)

@@ -19,6 +19,7 @@ from didact.canonical import content_hash
 from didact.errors import CallError, NoTrainedTokens
 from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan, Policy, Shards
+from didact.model.compiling import compile_blocks, compiles
 from didact.model.fit import FitResult, OnProgress, Phase, accumulate, fit
 from didact.model.flops import peak_flops
 from didact.model.horizon import planned_steps
@@ -85,6 +86,8 @@ def train_phase(
     """
     model.recompute = settings.recompute
     prepare_for_training(model)
+    if compiles(settings.compile, model.lm_head.weight.device):
+        compile_blocks(model)
     context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
     device = model.lm_head.weight.device.type
     plan = objective.plan(train, context, settings.batch_tokens, tokens_at_once(settings, device), policy, seed)
@@ -196,6 +199,8 @@ def seconds_per_step(
 ) -> float:
     """Time of this process's part of a training step, from a few steps of a copy; a tenth is added for validation."""
     trial = copy.deepcopy(model)
+    if compiles(settings.compile, trial.lm_head.weight.device):
+        compile_blocks(trial)
     optimizer = Optimizer(trial, settings, rate)
     times = []
     for step in range(_TIMED_STEPS + 1):

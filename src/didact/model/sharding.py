@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from didact.model.batches import Batch
+from didact.model.precision import has_bf16
 from didact.model.transformer import Decoder
 from didact.model.world import World
 
@@ -27,7 +28,7 @@ def shard(model: Decoder, world: World) -> None:
 
     device = model.lm_head.weight.device
     mesh = init_device_mesh(device.type, (world.size,))
-    low = torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+    low = torch.bfloat16 if has_bf16(device) else None
     # Angles are inputs too, and stay in fp32: rounded to bf16 they would point elsewhere beyond position 256.
     policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for block in model.model.layers:
