@@ -165,7 +165,7 @@ def _trained_by_step(shards: _Shards, settings: FinetuneSettings) -> list[int]:
 
 def _trl_ways(start: Path, records: _Records) -> dict[str, Callable[[], Stretch]]:
     """Padded as records come, padded in groups of like length, and both kinds of packing."""
-    padded = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": 4}
+    padded = {"per_device_train_batch_size": 8, "gradient_accumulation_steps": _STEP_RECORDS // 8}
     grouped = padded | {"train_sampling_strategy": "group_by_length"}
     isolated = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": _STEP_ROWS, "packing": True}
     wrapped = {"per_device_train_batch_size": _STEP_ROWS, "packing": True, "packing_strategy": "wrapped"}

@@ -79,6 +79,21 @@ def test_an_interrupted_run_ends_with_the_same_bytes(tmp_path: Path, optimizer: 
     assert files_of(resumed.last) == files_of(straight.last)
 
 
+def test_the_deterministic_switch_changes_nothing_on_a_cpu(tmp_path: Path) -> None:
+    """Every operation of training passes it, the bytes are those without it, and it is off again afterwards."""
+    seen: list[bool] = []
+    plain = train(tmp_path / "plain")
+    strict = train(
+        tmp_path / "strict",
+        deterministic=True,
+        on_progress=lambda progress: seen.append(torch.are_deterministic_algorithms_enabled()),
+    )
+    assert all(seen) and seen
+    assert not torch.are_deterministic_algorithms_enabled()
+    weights = [(run.last / "model.safetensors").read_bytes() for run in (plain, strict)]
+    assert weights[0] == weights[1]
+
+
 def test_metrics_hold_each_step_once(tmp_path: Path) -> None:
     """After a crash between checkpoints the lines of the lost steps are replaced, also a torn last one."""
     with pytest.raises(Interrupted):

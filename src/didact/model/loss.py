@@ -41,7 +41,8 @@ def _pass_over(hidden: Tensor, head: Tensor, targets: Tensor, weights: Tensor, w
         total -= (scores.gather(1, chosen)[:, 0] * weights[piece]).sum()
         if to_hidden is None and to_head is None:
             continue
-        error = scores.exp_().scatter_add_(1, chosen, scores.new_full(chosen.shape, -1.0)).to(hidden.dtype)
+        scores.exp_()
+        error = scores.scatter_(1, chosen, scores.gather(1, chosen) - 1).to(hidden.dtype)
         if to_hidden is not None:
             to_hidden[piece] = product(error, head.t()) * weight
         if to_head is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -127,7 +128,8 @@ def train_phase(
         average=WeightAverage(model, settings.average) if settings.average is not None else None,
         objective=objective,
     )
-    return fit(phase, on_progress)
+    with deterministic_operations(settings.deterministic):
+        return fit(phase, on_progress)
 
 
 def _shared_out(model: Decoder, world: World, objective: Objective) -> World:
@@ -211,6 +213,21 @@ def seconds_per_step(
         optimizer.step(1.0)
         times.append(time.perf_counter() - started)
     return 1.1 * sum(times[1:]) / _TIMED_STEPS
+
+
+@contextmanager
+def deterministic_operations(wanted: bool) -> Iterator[None]:
+    """Inside the block PyTorch refuses operations whose bytes depend on timing; CUDA's products need room set aside."""
+    if not wanted:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for, read when it starts
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 @contextmanager

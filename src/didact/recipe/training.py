@@ -160,8 +160,14 @@ class TrainingSettings(TrainingPart):
         description="Compute each block again in the backward pass instead of keeping what is inside it: memory of one "
         "block instead of all, for about a third more time and the same gradients.",
     )
+    deterministic: bool = Field(
+        False,
+        description="Let PyTorch use only operations that give equal bytes each time, and refuse others. A CPU's are "
+        "so without it; on GPUs it costs speed, and equal runs then end with equal weights.",
+    )
     compile: bool | None = Field(
         None,
+        examples=[True],
         description="Let torch.compile make kernels for the blocks. Default: on GPUs, where it gains a sixth and more; "
         "on CPUs the first step takes a minute longer, which only runs of many hours earn back.",
     )
