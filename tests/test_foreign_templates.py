@@ -16,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_tokenizer import SENTENCES, small_tokenizer
 from tiny_recipe import tiny, write_inputs
+from toy_training import ToyDialogues
 
 from didact.build.pipeline import build
 from didact.errors import CallError, RenderError
+from didact.model.batches import BatchPlan
 from didact.render.foreign import ForeignRenderer
 from didact.render.renderer import render_batch, render_dialogue, render_prompt, renderer_of
 from didact.render.sandbox import BoundedEnvironment
@@ -295,6 +297,17 @@ def test_a_recipe_trains_with_a_template_of_others(tmp_path: Path) -> None:
     expected = [token for one in messages for token in render_dialogue(one, tokenizer).ids.tolist()]
     assert shards.ids.tolist() == expected and shards.turns is not None
     assert shards.described["refused"] == {}
+
+
+def test_a_dialogue_cut_to_its_last_turns_keeps_its_beginning() -> None:
+    """The token that begins a dialogue belongs to no turn, so `over_long: turns` keeps it."""
+    ours, _ = tokenizer_of("gemma")
+    dialogue = as_dialogue([("q " * 30, "a", None), ("r", "b", None)])
+    batch = render_batch([dialogue], ours)
+    shards = ToyDialogues(batch.ids.astype(np.uint16), batch.weights, batch.bounds, batch.turns)
+    (fed,) = BatchPlan(shards, 32, 32, 32, "turns", 0).step(0)
+    alone = render_dialogue(dialogue[2:], ours).ids.tolist()
+    assert [*fed.ids.tolist(), fed.targets[-1]] == alone and alone[0] == ours.bos_id
 
 
 def test_a_vocabulary_learned_here_is_literal_as_before() -> None:

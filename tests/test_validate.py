@@ -155,6 +155,10 @@ def test_what_training_would_not_learn_from_is_told(tmp_path: Path) -> None:
             told = {code: count for code, count in report.findings.items() if code.startswith("RE")}
             assert told == codes and report.files[0].valid == 2
     assert [found.line for found in report.located if found.code == "RE003"] == [2]
+    asked = render_dialogue(spoken[:1], tokenizer).ids.size  # the answer begins one mark later
+    for context, cut in ((asked, 1), (asked + 1, 0)):
+        found = validate(path, tokenizer=tmp_path / "tokenizer", context=context).findings
+        assert found["RE006"] == cut
     assert not any(code.startswith("RE") for code in validate(path).findings)
     with pytest.raises(CallError, match="name the tokenizer"):
         validate(path, context=8)

@@ -103,7 +103,6 @@ class ChunkTask:
         first = self.chunk.blocks[0]
         return f"chunk {self.chunk.ordinal} of source '{self.chunk.source}' ({first.path}, from row {first.first})"
 
-
     def portable(self) -> ChunkTask:
         """The task with all its rows, for a machine that sees nothing but the store."""
         from didact.sources.columnar import with_rows  # as in `sources`: only those who need it load it

@@ -129,7 +129,8 @@ class ForeignRenderer(Renderer):
         marked = self._written(dialogue, tools)
         text = marked.replace(START, "").replace(END, "")
         generated = _generated(marked)
-        place = 0
+        opening = self.template.named.get("bos_token", "")
+        place = len(opening) if text.startswith(opening) else 0  # of the dialogue, not of its first turn
         starts: list[int] = []
         said: list[tuple[int, int]] = []
         roles: list[int] = []

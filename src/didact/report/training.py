@@ -76,7 +76,7 @@ def _data(phases: Mapping[str, Any]) -> RenderableType:
 _LOSSES = {
     "dropped_over_long": "longer than the context",
     "dropped_untrained": "without a trained token",
-    "dropped_empty": "empty",
+    "dropped_empty": "empty or not to be rendered",
     "dropped_equal": "with the same answer twice",
 }
 
