@@ -20,6 +20,7 @@ _PLACES = {
     "convert": "didact.convert.pipeline",
     "load_recipe": "didact.recipe.load",
     "read": "didact.sources.read",
+    "read_vectors": "didact.curate.vectors",
     "run": "didact.run",
     "shingle_hash": "didact.text.tokens",
     "validate": "didact.validate",
@@ -34,6 +35,7 @@ __all__ = [
     "convert",
     "load_recipe",
     "read",
+    "read_vectors",
     "run",
     "shingle_hash",
     "validate",
@@ -42,6 +44,7 @@ __all__ = [
 if TYPE_CHECKING:
     from didact.build.pipeline import build
     from didact.convert.pipeline import convert
+    from didact.curate.vectors import read_vectors
     from didact.model.token_dataset import TokenDataset
     from didact.recipe.load import Recipe, load_recipe
     from didact.run import run

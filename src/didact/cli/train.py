@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from didact.cli.options import RECIPE, json_option, print_json, store_option, workers_option
+from didact.cli.options import RECIPE, json_option, print_json, store_at, store_option, workers_option
 
 if TYPE_CHECKING:
     from didact.model.sinks import SinkName
     from didact.run import Phase, RunResult
     from didact.store.layout import StoreAt
+    from didact.store.version import Version
 
 
 def _run(
@@ -166,4 +167,71 @@ def export_model(
         click.echo(f"{source} → {folder}{'' if gguf is None else f' and {gguf}'}")
 
 
-COMMANDS = (pretrain, finetune, run, evaluate, export_model)
+@click.command(epilog="Example: didact embed store/runs/demo/0123456789ab/encoder texts.jsonl --out vectors")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("inputs", nargs=-1, required=True, metavar="FILES|VERSION")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the vectors.")
+@click.option(
+    "--view",
+    type=click.Choice(["whole", "prompt", "response"]),
+    default="whole",
+    show_default=True,
+    help="What of a record is embedded.",
+)
+@click.option("--mix", help="Mix of a version; default: finetune, or its only one.")
+@click.option("--format", "form", default="auto", show_default=True, help="Format of the files.")
+@click.option("--normalise/--raw", default=True, show_default=True, help="Bring each vector to length 1.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads; default: one per core.")
+@store_option
+@json_option
+def embed(
+    checkpoint: Path,
+    inputs: tuple[str, ...],
+    out: Path,
+    view: Literal["whole", "prompt", "response"],
+    mix: str | None,
+    form: str,
+    normalise: bool,
+    threads: int | None,
+    store: StoreAt,
+    as_json: bool,
+) -> None:
+    """Write a vector for each record of FILES, or of one mix of VERSION: the mean of CHECKPOINT's outputs."""
+    from didact.engine.local import available_cores
+    from didact.model.embed import Embedder, Lost, texts_of_files, texts_of_version, write_vectors
+
+    lost, paths = Lost(), [Path(one) for one in inputs]
+    embedder = Embedder.load(checkpoint, normalise)
+    version = None if all(path.exists() and not (path / "manifest.json").exists() for path in paths) else inputs
+    if version is None:
+        texts = texts_of_files(paths, form, view, lost)
+    else:
+        found, chosen = version_and_mix(version, mix, store)
+        texts = texts_of_version(found, chosen, view)
+    manifest = write_vectors(embedder, texts, out, view, lost, threads or available_cores())
+    for told in lost.first:
+        click.echo(f"didact: {told}", err=True)
+    if as_json:
+        print_json({"path": str(out), "manifest": manifest})
+        return
+    cut = f", {manifest['truncated']:,} of them cut to the context" if manifest["truncated"] else ""
+    left = f"; {manifest['rejected']:,} rows were no records" if manifest["rejected"] else ""
+    click.echo(f"{out}: {manifest['count']:,} vectors of {manifest['dimension']} numbers{cut}{left}")
+
+
+def version_and_mix(written: tuple[str, ...], mix: str | None, store: StoreAt) -> tuple[Version, str]:
+    """The version that was named, and the mix of it. Raises CallError when it cannot be meant."""
+    from didact.errors import CallError, UnknownName
+    from didact.store.version import Version as Opened
+
+    if len(written) != 1:
+        raise CallError(f"'{' '.join(written)[:80]}': give files that are there, or one version")
+    found = Opened.open(store_at(store).find(written[0]))
+    mixes = list(found.manifest.mixes)
+    chosen = mix or ("finetune" if "finetune" in mixes else mixes[0])
+    if chosen not in mixes:
+        raise UnknownName("mix", chosen, mixes, where=written[0])
+    return found, chosen
+
+
+COMMANDS = (pretrain, finetune, run, evaluate, embed, export_model)
