@@ -127,10 +127,8 @@ def test_search_is_exact(count: int, queries: int, k: int, seed: int) -> None:
     asked = random.integers(-2, 3, (queries, 4)).astype(np.float32)
     found = Vectors(vectors, np.zeros((count, 16), np.uint8), {}).nearest(asked, k)
 
-    def unit(rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
-
-    cosines = unit(asked) @ unit(vectors).T
+    units = [rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30) for rows in (asked, vectors)]
+    cosines = units[0] @ units[1].T
     expected = -np.sort(-cosines, axis=1)[:, :k]
     assert np.allclose(found.similarities, expected, atol=1e-6)
     assert np.allclose(np.take_along_axis(cosines, found.places, 1), expected, atol=1e-6)
