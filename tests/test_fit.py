@@ -24,6 +24,7 @@ from didact.model.finetune import finetune
 from didact.model.fit import FitResult, Progress, accumulate
 from didact.model.pretrain import initial_checkpoint, pretrain
 from didact.recipe.training import FinetuneSettings, ModelSettings, PretrainSettings
+from didact.report.training import derived_line
 
 SHAPE = ModelSettings(depth=2, width=32, heads=2, ffn=64, context=16)
 
@@ -92,6 +93,24 @@ def test_the_deterministic_switch_changes_nothing_on_a_cpu(tmp_path: Path) -> No
     assert not torch.are_deterministic_algorithms_enabled()
     weights = [(run.last / "model.safetensors").read_bytes() for run in (plain, strict)]
     assert weights[0] == weights[1]
+
+
+def test_every_derived_value_is_told_and_kept(tmp_path: Path) -> None:
+    """What the recipe leaves open stands in the log and in each checkpoint: sizes, batch, rate, steps, device."""
+    result = train(tmp_path)
+    kept = checkpoint.read_state(result.last)["derived"]
+    told = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+    assert told["event"] == "data"
+    assert told["derived"] == kept
+    model = load_model(result.last)
+    assert kept["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert (kept["layers"], kept["width"], kept["ffn"]) == (2, 32, 64)
+    assert (kept["batch_tokens"], kept["context"], kept["steps"]) == (128, 16, result.planned_steps)
+    assert kept["learning_rate"] == pytest.approx(0.004)
+    assert (kept["device"], kept["precision"], kept["processes"]) == ("cpu", "fp32", 1)
+    line = derived_line(kept)
+    assert f"{kept['parameters']:,} parameters: 2 layers of 32" in line
+    assert "peak rate 0.004; cpu, fp32, 1 process" in line
 
 
 def test_metrics_hold_each_step_once(tmp_path: Path) -> None:

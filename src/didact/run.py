@@ -36,7 +36,7 @@ from didact.render.tokenizer import Tokenizer
 from didact.render.verify_tokens import require_whole_tokens
 from didact.report.progress import Listener, Silent
 from didact.report.run_files import write_run_report
-from didact.report.training import data_line
+from didact.report.training import data_line, derived_line
 from didact.store.layout import Store, StoreAt, store_of
 from didact.store.run_folder import begin, keep
 from didact.store.token_folder import tokenized
@@ -416,6 +416,7 @@ class _Course:
 
     def _data(self, phase: str, told: Mapping[str, Any]) -> None:
         self.tell.note(f"{phase}: {data_line(told)}")
+        self.tell.note(f"{phase}: {derived_line(told['derived'])}")
 
     def _progress(self, progress: Progress) -> None:
         self.tell.advance(progress.step, progress.steps, "steps", _now(progress))

@@ -164,6 +164,7 @@ def _tell_data(phase: Phase, state: TrainState, log: MetricsLog | None) -> None:
     if log is None or _finished(phase, state):
         return
     told = phase.train.report() | {"planned_epochs": phase.steps / phase.train.steps_per_epoch}
+    told |= {"derived": phase.extra["derived"]} if "derived" in phase.extra else {}
     if state.step == 0:
         log.write({"event": "data", "step": 0} | told)
     if phase.watch.on_data is not None:

@@ -26,6 +26,7 @@ from didact.model.flops import peak_flops
 from didact.model.horizon import planned_steps
 from didact.model.objective import NEXT_TOKEN, NextToken, Objective
 from didact.model.optim import Optimizer, default_learning_rate
+from didact.model.precision import has_bf16
 from didact.model.products import prepare_for_training
 from didact.model.sharding import shard
 from didact.model.sinks import WATCHED_BY_NOBODY, Watch
@@ -120,6 +121,7 @@ def train_phase(
             "tokenizer": tokenizer.digest,
             "origin": origin,
             "data": plan.report(),
+            "derived": _derived(model, settings, rate, context, steps, plan, world),
             **notes,
         },
         world=world,
@@ -130,6 +132,31 @@ def train_phase(
     )
     with deterministic_operations(settings.deterministic):
         return fit(phase, on_progress)
+
+
+def _derived(
+    model: Decoder, settings: TrainingSettings, rate: float, context: int, steps: int, plan: BatchPlan, world: World
+) -> dict[str, Any]:
+    """Everything that was worked out for a phase rather than said in the recipe, for its log and its checkpoints."""
+    device = model.lm_head.weight.device
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "layers": model.config.num_hidden_layers,
+        "width": model.config.hidden_size,
+        "heads": model.config.num_attention_heads,
+        "kv_heads": model.config.num_key_value_heads,
+        "ffn": model.config.intermediate_size,
+        "vocabulary": model.config.vocab_size,
+        "context": context,
+        "batch_tokens": plan.rows_per_step * context,
+        "tokens_at_once": tokens_at_once(settings, device.type),
+        "learning_rate": rate,
+        "steps": steps,
+        "tokens": round(steps * plan.tokens_per_step),
+        "device": device.type,
+        "precision": "bf16" if has_bf16(device) else "fp32",
+        "processes": world.size,
+    }
 
 
 def _shared_out(model: Decoder, world: World, objective: Objective) -> World:

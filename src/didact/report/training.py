@@ -93,6 +93,18 @@ def data_line(told: Mapping[str, Any]) -> str:
     )
 
 
+def derived_line(derived: Mapping[str, Any]) -> str:
+    """What was worked out for a phase, in one line: every size, the batch, the rate, the length, the device."""
+    heads = f"{derived['heads']} heads ({derived['kv_heads']} of keys)"
+    return (
+        f"{derived['parameters']:,} parameters: {derived['layers']} layers of {derived['width']}, {heads}, "
+        f"feed-forward {derived['ffn']}, vocabulary {derived['vocabulary']:,}, context {derived['context']:,}; "
+        f"{derived['steps']:,} steps of {derived['batch_tokens']:,} tokens, {derived['tokens']:,} in all, "
+        f"{derived['tokens_at_once']:,} at once; peak rate {derived['learning_rate']:.2g}; {derived['device']}, "
+        f"{derived['precision']}, {derived['processes']} {'process' if derived['processes'] == 1 else 'processes'}"
+    )
+
+
 def _curriculum(told: Mapping[str, Any]) -> str:
     """Where the phases of a curriculum begin, and which of them the run is too short for."""
     phases: Mapping[str, Any] = told.get("phases", {})
