@@ -100,9 +100,9 @@ def _training_command(name: Phase, about: str) -> click.Command:
             return
         print_summary(result.version.manifest)
         print_run(answer["metrics"])
-        click.echo(
-            f"\nrun: {answer['run']}\nbest checkpoint: {answer['best']}\ntalk to it: didact chat {answer['best']}"
-        )
+        reads = list(result.phases)[-1] in ("encoder", "classifier")
+        talk = "" if reads else f"\ntalk to it: didact chat {answer['best']}"
+        click.echo(f"\nrun: {answer['run']}\nbest checkpoint: {answer['best']}{talk}")
 
     return command
 

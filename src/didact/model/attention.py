@@ -137,9 +137,7 @@ def _filled(lengths: NDArray[np.int64], width: int, device: torch.device | None)
 class VarlenAttention:
     """The same on GPUs by PyTorch's kernel for documents laid end to end: no padding and no groups, in bf16."""
 
-    def __init__(
-        self, lengths: NDArray[np.int64], device: torch.device | None = None, both_ways: bool = False
-    ) -> None:
+    def __init__(self, lengths: NDArray[np.int64], device: torch.device | None = None, both_ways: bool = False) -> None:
         self.window = (-1, -1 if both_ways else 0)
         bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         self.bounds, self.longest = torch.from_numpy(bounds).to(device), int(lengths.max())
