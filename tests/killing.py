@@ -34,3 +34,10 @@ def die_always(path: Path) -> str:
             handle.write("x")
         os.kill(os.getpid(), signal.SIGKILL)
     return path.name
+
+
+def started_by(process: int) -> list[int]:
+    """Processes that a process has started, and those that these have: workers are forked from a server."""
+    found = Path(f"/proc/{process}/task/{process}/children")
+    children = [int(child) for child in found.read_text().split()] if found.exists() else []
+    return children + [one for child in children for one in started_by(child)]

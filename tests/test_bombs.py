@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import started_by
 
 MB = 1 << 20
 GOOD = b'{"instruction":"a","input":"","output":"b"}'
@@ -172,10 +173,9 @@ def test_large_bombs_cost_one_row(tmp_path: Path, name: str) -> None:
 
 
 def memory_of(process: int) -> int:
-    """Megabytes that a process and its children have in memory now; what several share counts for each."""
+    """Megabytes that a process and its workers have in memory now; what several share counts for each."""
     found = 0
-    children = Path(f"/proc/{process}/task/{process}/children")
-    for one in [process, *map(int, children.read_text().split())]:
+    for one in [process, *started_by(process)]:
         status = Path(f"/proc/{one}/status")
         try:
             found += next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS"))

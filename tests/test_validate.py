@@ -18,6 +18,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from killing import started_by
 from small_tokenizer import small_tokenizer
 
 from didact.errors import CallError
@@ -259,12 +260,6 @@ def test_block_size_never_changes_a_report(
 COMMAND = [sys.executable, "-c", "from didact.cli import main; main()", "validate"]
 
 
-def children_of(process: int) -> list[int]:
-    """Processes that a process has started."""
-    found = Path(f"/proc/{process}/task/{process}/children")
-    return [int(child) for child in found.read_text().split()] if found.exists() else []
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
     """An interrupt, which a terminal sends to every process, ends with code 130, one line and nobody left behind."""
@@ -275,13 +270,13 @@ def test_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
     command = [*COMMAND, str(tmp_path / "many.jsonl.gz"), "--workers", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as running:
         deadline = time.monotonic() + 60
-        while len(children_of(running.pid)) < 3 and time.monotonic() < deadline:
+        while len(started_by(running.pid)) < 4 and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(1.0)
-        workers = children_of(running.pid)
+        workers = started_by(running.pid)
         os.killpg(running.pid, signal.SIGINT)
         _, told = running.communicate(timeout=60)
-    assert len(workers) >= 3, "two workers and the tracker of their resources"
+    assert len(workers) >= 4, "two workers, the server they are forked from, and the tracker of their resources"
     assert running.returncode == 130 and b"Traceback" not in told
     assert told.splitlines()[-1].startswith(b"didact: interrupted")
     while time.monotonic() < deadline and any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from didact.build.ahead import PRELOAD
 from didact.build.assemble import logical_digest, mix_rows, shard_tasks, usable, wanted_mixes
 from didact.build.compression import compression
 from didact.build.count import Counts, count_rows, make_tokenizer
@@ -54,8 +55,6 @@ from didact.sources.spool import Spool
 from didact.store.layout import BUILD, CHUNKS, Store, StoreAt, elsewhere, store_of
 from didact.store.manifest import Account
 from didact.store.version import Version
-
-_PRELOAD = ("didact.build.preload",)
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def _build(
             _refuse_rejected(done.manifest.accounting, max_rejected)
             return done
         folder = place.build(inputs.plan)
-        with choice.open(inputs.total_bytes, folder, _PRELOAD, listener.note) as engine, without_cycle_collector():
+        with choice.open(inputs.total_bytes, folder, PRELOAD, listener.note) as engine, without_cycle_collector():
             measures = Measures()
             job = _Job(loaded, inputs, place, MeasuredEngine(engine, measures), listener, measures)
             with _telling_repeats(job) as repeats:

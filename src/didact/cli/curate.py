@@ -238,6 +238,10 @@ def build(
     if only_plan:
         _plan(recipe, store, sample, workers, tell, as_json)
         return
+    if engine == "local":
+        from didact.build.ahead import start_ahead
+
+        start_ahead(recipe, workers)
     from didact.build.pipeline import build as make
     from didact.report.summary import print_summary
 

@@ -106,22 +106,30 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
+def start_server(preload: Sequence[str]) -> None:
+    """Start the server that workers are forked from, where there is such a thing and none runs yet. It loads `preload`
+    while this process goes on.
+    """
+    if _METHOD == "forkserver":
+        multiprocessing.get_context(_METHOD).set_forkserver_preload(list(preload))
+        with _deaf_children():
+            forkserver.ensure_running()
+
+
 class LocalEngine:
     """Runs items in this process (one worker) or in a pool of others."""
 
     def __init__(self, workers: int | None = None, preload: Sequence[str] = ()) -> None:
         """`preload` are modules whose import does most of what a worker does before its first item.
 
-        The first engine of a process decides, since there is one server for all; what it lacks, workers load by
-        themselves.
+        The first engine, or call of `start_server`, of a process decides, since there is one server for all; what it
+        lacks, workers load by themselves.
         """
         self.workers = workers if workers is not None else available_cores()
         self._pool: ProcessPoolExecutor | None = None
         self._context = multiprocessing.get_context(_METHOD)
-        if _METHOD == "forkserver" and self.workers > 1:
-            self._context.set_forkserver_preload(list(preload))
-            with _deaf_children():
-                forkserver.ensure_running()
+        if self.workers > 1:
+            start_server(preload)
 
     def __enter__(self) -> Self:
         return self

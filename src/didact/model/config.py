@@ -73,9 +73,13 @@ def derive_config(
 ) -> DecoderConfig:
     """Every size of the decoder, those the recipe gives and those its depth implies (see ModelSettings).
 
-    Raises CallError when the heads do not divide the width, or the key heads the heads.
+    Raises CallError when the heads do not divide the width, or the key heads the heads, or the depth is still to be
+    found.
     """
-    width = settings.width or max(128, _round_up(48 * settings.depth, 64))
+    depth = settings.depth
+    if depth == "auto":
+        raise CallError("model: depth auto becomes a number by pre-training with a limit in minutes; give a number")
+    width = settings.width or max(128, _round_up(48 * depth, 64))
     heads = settings.heads or max(1, width // (32 if width <= 256 else 64))
     kv_heads = settings.kv_heads or heads
     if width % heads or (width // heads) % 2:
@@ -88,7 +92,7 @@ def derive_config(
         vocab_size=vocab_size,
         hidden_size=width,
         intermediate_size=settings.ffn or _round_up(-(-8 * width // 3), 64),
-        num_hidden_layers=settings.layers or settings.depth,
+        num_hidden_layers=settings.layers or depth,
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         head_dim=width // heads,

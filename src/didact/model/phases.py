@@ -242,6 +242,16 @@ def seconds_per_step(
     return 1.1 * sum(times[1:]) / _TIMED_STEPS
 
 
+def trial_speed(model: Decoder, settings: TrainingSettings, train: Shards, policy: Policy, world: World) -> float:
+    """Tokens a second that a fresh model of some shape trains on here, from a few steps; all processes together."""
+    prepare_for_training(model)
+    context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
+    at_once = tokens_at_once(settings, model.lm_head.weight.device.type)
+    plan = NEXT_TOKEN.plan(train, context, settings.batch_tokens, at_once, policy, seed=0)
+    rate = default_learning_rate(model.config.hidden_size)
+    return plan.tokens_per_step / seconds_per_step(model, settings, rate, plan, world, NEXT_TOKEN)
+
+
 @contextmanager
 def deterministic_operations(wanted: bool) -> Iterator[None]:
     """Inside the block PyTorch refuses operations whose bytes depend on timing; CUDA's products need room set aside."""

@@ -132,7 +132,17 @@ class Recipe(Settings):
             raise ValueError("tokenizer is null, but training and mixes in tokens need one")
         self._check_base()
         self._check_reading()
+        self._check_depth()
         return self
+
+    def _check_depth(self) -> None:
+        """A depth that is to follow from the time needs one, and the model that is trained for it."""
+        if self.model.depth != "auto":
+            return
+        if self.pretrain is None or self.pretrain.minutes is None:
+            raise ValueError("model.depth is auto, but pretrain.minutes says no time; give it, or a depth")
+        if self.encoder is not None:
+            raise ValueError("model.depth is auto, which only pre-training finds; give a number for the encoder")
 
     def _check_reading(self) -> None:
         """Mixes that the encoder and the classifier name exist and hold what they read."""

@@ -28,11 +28,12 @@ class ModelSettings(TrainingPart):
     embedding, which adds vocabulary x width): d 2: 0.4 M, 3: 1.3 M, 4: 1.8 M, 5: 3.9 M, 6: 7.6 M, 8: 14 M, 12: 48 M.
     """
 
-    depth: int = Field(
+    depth: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = Field(
         4,
-        ge=1,
-        le=64,
-        description="Number of layers; sets every size below that is not given. 4 trains in minutes on two cores.",
+        description="Number of layers; sets every size below that is not given. 4 trains in minutes on two cores. "
+        "`auto`: the deepest model that `pretrain.minutes` can show 12 tokens for each weight of its blocks, of text "
+        "that is repeated at most four times; the machine is measured first, and the answer kept with the run.",
+        examples=["auto"],
     )
     width: int | None = Field(
         None,

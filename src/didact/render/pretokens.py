@@ -42,19 +42,20 @@ def code_point_classes() -> NDArray[np.uint8]:
     cutting text equal whatever versions are installed. Surrogates, which no text can hold, are OTHER.
     """
     classes = np.full(_CODE_POINTS, OTHER, dtype=np.uint8)
-    for pattern, code in ((r"\p{L}+", LETTER), (r"\p{N}+", NUMBER), (r"\s+", SPACE)):
-        split = pre_tokenizers.Split(Regex(pattern), behavior="removed")
-        for first in range(0, _SCANNED, _BLOCK):
-            classes[first : first + _BLOCK][_matches(split, first)] = code
+    patterns = ((r"\p{L}+", LETTER), (r"\p{N}+", NUMBER), (r"\s+", SPACE))
+    splits = [(pre_tokenizers.Split(Regex(pattern), behavior="removed"), code) for pattern, code in patterns]
+    for first in range(0, _SCANNED, _BLOCK):
+        points = np.array([point for point in range(first, first + _BLOCK) if point not in _SURROGATES], "<u4")
+        block = points.tobytes().decode("utf-32-le")
+        for split, code in splits:
+            classes[points[_matches(split, block)]] = code
     classes[[ord("\r"), ord("\n")]] = NEWLINE
     return classes
 
 
-def _matches(split: pre_tokenizers.PreTokenizer, first: int) -> NDArray[np.bool_]:
-    """Which of a block of code points match, given a split that removes what matches."""
-    block = "".join(chr(point) for point in range(first, first + _BLOCK) if point not in _SURROGATES)
-    matching = np.zeros(_BLOCK, dtype=np.bool_)
-    matching[: len(block)] = True  # surrogates end their block, so the others keep their places
+def _matches(split: pre_tokenizers.PreTokenizer, block: str) -> NDArray[np.bool_]:
+    """Which characters of a block match, given a split that removes what matches."""
+    matching = np.ones(len(block), dtype=np.bool_)
     for _, (start, stop) in split.pre_tokenize_str(block):
         matching[start:stop] = False
     return matching
