@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +135,30 @@ def test_search_is_exact(count: int, queries: int, k: int, seed: int) -> None:
     assert np.allclose(np.take_along_axis(cosines, found.places, 1), expected, atol=1e-6)
     with pytest.raises(StoreError, match="do not fit"):
         Vectors(vectors, np.zeros((count, 16), np.uint8), {}).nearest(np.zeros((1, 3), np.float32))
+
+
+def test_a_model_of_others_gives_the_mean_of_its_outputs(tmp_path: Path) -> None:
+    """A Llama that transformers has written is embedded with as it stands: the mean of its last hidden states."""
+    tokenizer = small_tokenizer()
+    tokenizer.save(tmp_path)
+    (tmp_path / "template.json").unlink()
+    torch.manual_seed(0)
+    shape = transformers.LlamaConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(shape)
+    model.save_pretrained(tmp_path)
+    found = Embedder.load(tmp_path, normalise=False).embed(["hello world"])[0]
+    ids = [tokenizer.bos_id, *tokenizer.encode("hello world"), tokenizer.end_of_text_id]
+    with torch.no_grad():
+        expected = model.model(torch.tensor([ids])).last_hidden_state[0].mean(0).numpy()
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_a_missing_file_is_called_a_file(tmp_path: Path) -> None:
+    """What looks like a file and is not there is not taken for a version."""
+    checkpoint, vectors = str(saved(tmp_path, "decoder")), str(tmp_path / "vectors")
+    called = CliRunner().invoke(cli, ["embed", checkpoint, "nope.jsonl", "--out", vectors])
+    assert called.exit_code == 2
+    assert "nope.jsonl" in called.output and "version" not in called.output

@@ -140,3 +140,12 @@ def print_json(value: Any) -> None:
 
     written = orjson.dumps(value, default=str, option=orjson.OPT_SERIALIZE_NUMPY).decode()
     click.echo(re.sub(_INVISIBLE, lambda found: f"\\u{ord(found[0]):04x}", written))
+
+
+def names_files(target: str, store: Store) -> bool:
+    """Whether files are meant by an argument that may name a version of the store too."""
+    path = Path(target)
+    if path.exists():
+        return not (path / "manifest.json").exists()
+    known = target.partition("@")[0] in store.names
+    return not known and bool(path.suffix or len(path.parts) > 1 or set("*?[") & set(target))

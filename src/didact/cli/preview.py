@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from didact.cli.options import json_option, names_option, pairs_option, print_json, store_at, store_option
+from didact.cli.options import (
+    json_option,
+    names_files,
+    names_option,
+    pairs_option,
+    print_json,
+    store_at,
+    store_option,
+)
 
 if TYPE_CHECKING:
     from didact.model.batches import Policy
@@ -77,7 +85,7 @@ def preview(
         "row": row, "count": count, "tokenizer": chosen, "context": context, "over_long": over_long
     }  # fmt: skip
     place = store_at(store)
-    if _names_files(Path(target), target.partition("@")[0] in place.names):
+    if names_files(target, place):
         found = preview_files(target, **how, format=format_name, columns=columns, names=names)
     else:
         version = Version.open(place.find(target))
@@ -95,13 +103,6 @@ def preview(
     print_preview(found)
     if html is not None:
         click.echo(f"\npage: {html}")
-
-
-def _names_files(target: Path, known: bool) -> bool:
-    """Whether files are meant, and not a version; `known`: whether the store has versions of that name."""
-    if target.exists():
-        return not (target / "manifest.json").exists()
-    return not known and bool(target.suffix or len(target.parts) > 1 or set("*?[") & set(str(target)))
 
 
 COMMANDS = (preview,)

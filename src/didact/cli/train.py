@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from didact.cli.options import RECIPE, json_option, print_json, store_at, store_option, workers_option
+from didact.cli.options import RECIPE, json_option, names_files, print_json, store_at, store_option, workers_option
 
 if TYPE_CHECKING:
     from didact.model.sinks import SinkName
     from didact.run import Phase, RunResult
-    from didact.store.layout import StoreAt
+    from didact.store.layout import Store, StoreAt
     from didact.store.version import Version
 
 
@@ -200,13 +200,12 @@ def embed(
     from didact.engine.local import available_cores
     from didact.model.embed import Embedder, Lost, texts_of_files, texts_of_version, write_vectors
 
-    lost, paths = Lost(), [Path(one) for one in inputs]
+    lost, place = Lost(), store_at(store)
     embedder = Embedder.load(checkpoint, normalise)
-    version = None if all(path.exists() and not (path / "manifest.json").exists() for path in paths) else inputs
-    if version is None:
-        texts = texts_of_files(paths, form, view, lost)
+    if all(names_files(one, place) for one in inputs):
+        texts = texts_of_files([Path(one) for one in inputs], form, view, lost)
     else:
-        found, chosen = version_and_mix(version, mix, store)
+        found, chosen = version_and_mix(inputs, mix, place)
         texts = texts_of_version(found, chosen, view)
     manifest = write_vectors(embedder, texts, out, view, lost, threads or available_cores())
     for told in lost.first:
@@ -219,14 +218,14 @@ def embed(
     click.echo(f"{out}: {manifest['count']:,} vectors of {manifest['dimension']} numbers{cut}{left}")
 
 
-def version_and_mix(written: tuple[str, ...], mix: str | None, store: StoreAt) -> tuple[Version, str]:
+def version_and_mix(written: tuple[str, ...], mix: str | None, store: Store) -> tuple[Version, str]:
     """The version that was named, and the mix of it. Raises CallError when it cannot be meant."""
     from didact.errors import CallError, UnknownName
     from didact.store.version import Version as Opened
 
     if len(written) != 1:
         raise CallError(f"'{' '.join(written)[:80]}': give files that are there, or one version")
-    found = Opened.open(store_at(store).find(written[0]))
+    found = Opened.open(store.find(written[0]))
     mixes = list(found.manifest.mixes)
     chosen = mix or ("finetune" if "finetune" in mixes else mixes[0])
     if chosen not in mixes:
