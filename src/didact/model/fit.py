@@ -24,6 +24,7 @@ from didact.model import checkpoint
 from didact.model.average import WeightAverage
 from didact.model.batches import Batch, BatchPlan
 from didact.model.flops import flops_per_token
+from didact.model.freed_memory import give_back
 from didact.model.metrics_log import MetricsLog
 from didact.model.objective import NEXT_TOKEN, Objective
 from didact.model.optim import Optimizer, rate_at
@@ -140,8 +141,10 @@ def fit(phase: Phase, on_progress: OnProgress | None = None) -> FitResult:
         _tell_data(phase, state, log)
         while not _finished(phase, state):
             _train_step(phase, state, log)
-            if log is not None and _due(state.step, phase.settings.log_every, phase.steps):
-                log.write(_line(phase, state))
+            if _due(state.step, phase.settings.log_every, phase.steps):
+                give_back()
+                if log is not None:
+                    log.write(_line(phase, state))
             if _validation_due(phase, state):
                 if _validate(phase, state, log):
                     saved = _save(phase, state)
