@@ -88,6 +88,19 @@ def test_a_line_tells_rate_time_left_and_memory() -> None:
     assert "90/100 steps, 2/s, 5.0 s left" in stream.getvalue() and stream.getvalue().endswith("loss 2.1\n")
 
 
+def test_what_was_done_before_does_not_count_as_speed() -> None:
+    """A training resumed at step 900 of 1,000 that makes two steps a second has 49 seconds left after two more."""
+    stream, clock = io.StringIO(), Clock()
+    told = Narrator(stream, interval=1.0, clock=clock)
+    told.stage("train")
+    clock.now = 0.5
+    told.advance(900, 1000, "steps")
+    clock.now = 1.5
+    told.advance(902, 1000, "steps")
+    line = stream.getvalue().splitlines()[-1]
+    assert "2/s" in line and "49.0 s left" in line
+
+
 def test_a_line_on_a_terminal_is_never_wider_than_it() -> None:
     """A line that would wrap could not be written over, so it is cut; a hostile name moves no cursor."""
     clock, stream = Clock(), Terminal()

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import NamedTuple, Protocol, TextIO
 
 from didact.text.shown import visible
 
@@ -48,6 +48,15 @@ class Silent:
         """Nothing is said."""
 
 
+class _Mark(NamedTuple):
+    """How far a stage was at a time."""
+
+    at: float
+    done: int
+    bytes: int
+    share: float
+
+
 class Narrator:
     """Tells stages and remarks as lines. On a terminal the last line counts along, five times a second at most, and is
     never longer than the terminal is wide; elsewhere progress is told every ten seconds, without control characters.
@@ -64,28 +73,35 @@ class Narrator:
         self.clock = clock
         self.name = ""
         self.began = self.told = clock()
+        self.first: _Mark | None = None
         self.open_line = False
 
     def stage(self, name: str) -> None:
         """Close the line of the stage before and begin another."""
         self.finish()
         self.name, self.began = name, self.clock()
-        self.told = self.began
+        self.told, self.first = self.began, None
         self._write(f"{name} …", keep=not self.live)
 
     def advance(
         self, done: int, total: int | None, unit: str, about: str = "", *, bytes: int = 0, share: float | None = None
     ) -> None:
-        """Count along, not more often than the interval."""
+        """Count along, not more often than the interval. Rates are those since the first call of a stage: what it found
+        done, as a resumed training does, took no time.
+        """
         now = self.clock()
-        if now - self.told < self.interval:
+        share = done / total if total and share is None else share
+        soon = now - self.told < self.interval
+        if self.first is None:
+            self.first = _Mark(now, done, bytes, share or 0.0) if soon else _Mark(self.began, 0, 0, 0.0)
+        if soon:
             return
         self.told = now
-        elapsed = max(now - self.began, 1e-9)
-        share = done / total if total and share is None else share
-        parts = [f"{done:,}{f'/{total:,}' if total else ''} {unit}", f"{_rate(done / elapsed)}/s"]
-        parts += [f"{bytes / elapsed / 1e6:,.1f} MB/s"] if bytes else []
-        parts += [f"{_duration(elapsed * (1 - share) / share)} left"] if share else []
+        elapsed = max(now - self.first.at, 1e-9)
+        gained = (share or 0.0) - self.first.share
+        parts = [f"{done:,}{f'/{total:,}' if total else ''} {unit}", f"{_rate((done - self.first.done) / elapsed)}/s"]
+        parts += [f"{(bytes - self.first.bytes) / elapsed / 1e6:,.1f} MB/s"] if bytes else []
+        parts += [f"{_duration(elapsed * (1 - share) / gained)} left"] if share and gained > 0 else []
         parts += [f"{memory:,} MB"] if (memory := resident_mb()) else []
         bar = f"{_bar(share)} " if self.live and share is not None else ""
         self._write(f"{self.name}: {bar}{', '.join(parts)}{f', {about}' if about else ''}", keep=not self.live)
@@ -138,9 +154,10 @@ def _rate(rate: float) -> str:
 def _duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
-    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def resident_mb() -> int:
