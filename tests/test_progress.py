@@ -83,7 +83,8 @@ def test_a_line_tells_rate_time_left_and_memory() -> None:
     told = [line for line in stream.getvalue().splitlines() if "rows" in line]
     assert len(told) == 2
     assert told[0].startswith("read: 20,000 rows, 2,000/s, 3.0 MB/s, 1 min 30 s left, ") and told[0].endswith(" MB")
-    clock.now += 20
+    teller.stage("train")
+    clock.now += 45
     teller.advance(90, 100, "steps", "loss 2.1")
     assert "90/100 steps, 2/s, 5.0 s left" in stream.getvalue() and stream.getvalue().endswith("loss 2.1\n")
 
