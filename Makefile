@@ -8,7 +8,7 @@ DEMO_STORE ?= demo
 .PHONY: help demo test test-all lint format schemas docs bench clean
 
 help:
-	@echo "make demo      set up, then build, train and evaluate the sample recipe (about six minutes)"
+	@echo "make demo      set up, then build, train and evaluate the sample recipe (about three minutes on two cores)"
 	@echo "make test      set up, then check style, types and the default tests (under five minutes)"
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and mypy only"
