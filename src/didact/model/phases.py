@@ -90,7 +90,7 @@ def train_phase(
     prepare_for_training(model)
     if compiles(settings.compile, model.lm_head.weight.device):
         compile_blocks(model)
-    context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
+    context = _context(model, settings)
     device = model.lm_head.weight.device.type
     plan = objective.plan(train, context, settings.batch_tokens, tokens_at_once(settings, device), policy, seed)
     world = present_world()
@@ -242,10 +242,15 @@ def seconds_per_step(
     return 1.1 * sum(times[1:]) / _TIMED_STEPS
 
 
+def _context(model: Decoder, settings: TrainingSettings) -> int:
+    """Tokens of a training row: what the phase asks for, and never more than the model can see."""
+    return min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
+
+
 def trial_speed(model: Decoder, settings: TrainingSettings, train: Shards, policy: Policy, world: World) -> float:
     """Tokens a second that a fresh model of some shape trains on here, from a few steps; all processes together."""
     prepare_for_training(model)
-    context = min(settings.context or model.config.max_position_embeddings, model.config.max_position_embeddings)
+    context = _context(model, settings)
     at_once = tokens_at_once(settings, model.lm_head.weight.device.type)
     plan = NEXT_TOKEN.plan(train, context, settings.batch_tokens, at_once, policy, seed=0)
     rate = default_learning_rate(model.config.hidden_size)
