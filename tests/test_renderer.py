@@ -21,6 +21,10 @@ from didact.render.renderer import Renderer, render_batch, render_dialogue, rend
 from didact.render.template import TEMPLATES
 
 NAMES = sorted(TEMPLATES)
+TURN = pa.struct(
+    {"role": pa.string(), "content": pa.string(), "weight": pa.float32(), "tool_calls": pa.string()}  # as in shards
+)
+CALL = '[{"name": "add"}]'
 WORDS = st.one_of(
     st.text(max_size=12), st.sampled_from(SENTENCES), st.sampled_from(["\n x", " ", "", "a\n\n", "\x1c.\n"])
 )
@@ -94,7 +98,12 @@ def test_a_batch_is_its_records(name: str, dialogues: list[list[dict[str, Any]]]
     alone = [render_dialogue(dialogue, tokenizer) for dialogue in dialogues]
     for at, expected in enumerate(alone):
         assert all(np.array_equal(a, b) for a, b in zip(batch.record(at), expected, strict=True))
-    lengths = Renderer(tokenizer).lengths(dialogues)
+    definitions = [CALL if len(dialogue) % 2 else None for dialogue in dialogues]
+    alone = [
+        render_dialogue(dialogue, tokenizer, tools) for dialogue, tools in zip(dialogues, definitions, strict=True)
+    ]
+    column = pa.array(dialogues, pa.list_(TURN))
+    lengths = Renderer(tokenizer).lengths(column, pa.array(definitions, pa.string()))
     assert lengths.tokens.tolist() == [one.ids.size for one in alone]
     assert lengths.trained.tolist() == [int((one.weights > 0).sum()) for one in alone]
 

@@ -239,6 +239,6 @@ def _optional_keys(rows: Rows) -> tuple[str, ...]:
 def marks_of(table: pa.Table) -> dict[str, list[str]]:
     """What a chunk's marker says of its records for later: kinds, and optional message keys in use."""
     return {
-        "kinds": sorted(set(table["kind"].to_pylist())),
+        "kinds": sorted(table["kind"].unique().to_pylist()),
         "message_keys": sorted(message_keys(table["skeleton"])) if table.num_rows else [],
     }

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from didact.build.rows import ChunkResult, Rows
-from didact.build.shard_files import dialogue, plain_text, tools_json
 from didact.build.stage_results import Result, StageResults
+from didact.build.wording import dialogue, messages_column, plain_texts, record_forms, tools_json
 from didact.curate.order import I64, keyed_order
 from didact.engine.base import Engine
 from didact.engine.chunks import MadeFrom
@@ -20,7 +20,6 @@ from didact.recipe.load import Recipe
 from didact.recipe.mixes import Purpose
 from didact.recipe.tokenizing import TokenizerSettings
 from didact.records import Header
-from didact.records.table import from_table
 from didact.remote.folder import Folder
 from didact.render.renderer import renderer_of
 from didact.render.tokenizer import Tokenizer, train_tokenizer
@@ -69,15 +68,14 @@ class CountTask:
 def count_chunk(task: CountTask) -> tuple[I64, I64]:
     """Tokens and trained tokens of the task's rows, as the renderer will lay them out."""
     tokenizer = loaded_tokenizer(task.tokenizer)
-    records = list(from_table(task.chunk.table("records").take(pa.array(task.inside))))
-    renderer = renderer_of(tokenizer)
+    forms = record_forms(task.chunk.table("records").take(pa.array(task.inside)), task.headers)
     if task.purpose == "pretrain":
-        tokens = np.diff(renderer.render_texts([plain_text(record, task.headers) for record in records]).bounds)
-        # The mark that begins a document is the only token nothing predicts.
+        # The marks at both ends; the one that begins a document is the only token nothing predicts.
+        tokens = tokenizer.count_batch(plain_texts(forms, task.headers)).astype(np.int64) + 2
         return tokens, tokens - 1
-    lengths = renderer.lengths(
-        [dialogue(record, task.headers) for record in records],
-        [tools_json(record) for record in records],
+    lengths = renderer_of(tokenizer).lengths(
+        messages_column(forms, partial(dialogue, headers=task.headers)),
+        forms.column(tools_json),
         refused=[],  # not to be rendered, so without tokens; the token shards count them by reason
     )
     return lengths.tokens.astype(np.int64), lengths.trained.astype(np.int64)

@@ -20,7 +20,7 @@ from didact.sources.read import plan_source
 from didact.sources.spool import Spool
 
 ALGORITHMS = {
-    "read": 1,
+    "read": 2,
     "clean": 2,
     "signals": 1,
     "shingles": 1,

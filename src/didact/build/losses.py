@@ -18,7 +18,8 @@ from didact.build.rows import ChunkResult, Rows
 from didact.build.shard_files import Context, FileTask, Gather, write_parquet, write_tables
 from didact.canonical import canonical_json
 from didact.curate.order import I64
-from didact.records.table import from_table
+from didact.records.forms import forms_of
+from didact.records.table import fixed_bytes, hexadecimal
 from didact.remote.folder import Folder
 from didact.store.manifest import FileEntry
 
@@ -132,8 +133,7 @@ class SideTask:
         side = chunk.table("side")
         names = [name for name in side.schema.names if ("." in name if self.part == "signals" else name == "signature")]
         chosen = side.select(["id", *names]).take(pa.array(rows))
-        ids = pa.array([value.hex() for value in chosen["id"].to_pylist()], pa.string())
-        named = chosen.set_column(0, "id", ids)
+        named = chosen.set_column(0, "id", hexadecimal(fixed_bytes(chosen["id"])))
         if self.part == "signatures":
             return named
         place = chunk.table("records").select(["path", "index"]).take(pa.array(rows))
@@ -172,7 +172,7 @@ def _dropped(folder: Folder, fates: Fates) -> Iterator[DroppedTask]:
 def _write_dropped(task: DroppedTask) -> FileEntry:
     table = task.rows.table(task.rows.opened())
     columns = {
-        "id": [value.hex() for value in table["id"].to_pylist()],
+        "id": hexadecimal(fixed_bytes(table["id"])),
         "source": task.rows.sources(),
         "path": table["path"].combine_chunks().cast(pa.string()),
         "index": table["index"],
@@ -181,7 +181,7 @@ def _write_dropped(task: DroppedTask) -> FileEntry:
         "reason": task.reasons,
         "evidence": task.evidence,
         "kept": pa.array(task.kept, pa.string()),
-        "record": [record.canonical().decode() for record in from_table(table)],
+        "record": forms_of(table).canonical(),
     }
     return write_parquet(task.folder, task.name, pa.table(columns))
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
+from didact.records.table import fixed_bytes
 from didact.remote.folder import Folder
 from didact.text.views import Segments
 
@@ -110,7 +111,7 @@ class Rows:
     def keys(self, name: str) -> U64:
         """A 16-byte side column as (rows, 2) 64-bit words."""
         tables = (chunk.table("side") for chunk in self.chunks)
-        parts = [np.frombuffer(fixed_bytes(side.column(name)), dtype="<u8").reshape(-1, 2) for side in tables]
+        parts = [fixed_bytes(side.column(name)).view("<u8").copy() for side in tables]
         return _joined(parts, np.zeros((0, 2), np.uint64))
 
     @cached_property
@@ -163,14 +164,6 @@ def _numbers(side: pa.Table, name: str) -> NDArray[Any]:
 def _nth(lists: pa.FixedSizeListArray, place: int) -> U64:
     values: U64 = lists.flatten().to_numpy().reshape(len(lists), lists.type.list_size)[:, place]
     return values.copy()
-
-
-def fixed_bytes(column: pa.ChunkedArray) -> bytes:
-    """The bytes of a fixed-size binary column, without its validity."""
-    array = column.combine_chunks()
-    width = array.type.byte_width
-    buffer = array.buffers()[1]
-    return buffer[array.offset * width : (array.offset + len(array)) * width].to_pybytes()
 
 
 def in_order(results: Sequence[ChunkResult]) -> tuple[ChunkResult, ...]:

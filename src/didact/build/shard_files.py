@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
-import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from didact.build.rows import ChunkResult, Mapped
+from didact.build.wording import dialogue, messages_column, plain_texts, record_forms, tools_json
 from didact.curate.order import I64
 from didact.durable import sha256_file, write_with
 from didact.recipe.mixes import Purpose
-from didact.records import Chat, Header, Preference, Record, Turn
-from didact.records.table import concat, from_table
+from didact.records import Header, Preference, Record, Turn
+from didact.records.forms import Forms
+from didact.records.table import concat, fixed_bytes, hexadecimal
 from didact.remote.folder import Folder
-from didact.render.dialogue import dialogue_text
 from didact.store.manifest import FileEntry
 
 _ROW = pa.struct(
@@ -32,14 +34,14 @@ _ROW = pa.struct(
         pa.field("digest", pa.string()),
     ]
 )
-_OPTIONAL = {"weight": pa.float32(), "name": pa.string(), "tool_calls": pa.string(), "tool_call_id": pa.string()}
 _LABELS = ("kind", "group", "task", "language")
 
 SHARD_BYTES = 64_000_000
 """Text per shard file: large enough to read fast, small enough to send."""
 
 GROUP_ROWS = 10_000
-"""Rows per row group. Also what is held as Python objects at a time while a shard is written, about 60 MB."""
+"""Rows per row group. Also how many records are written at a time; where each is a form of its own, they are
+Python objects of about 60 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +156,13 @@ def _write_shard(task: ShardTask) -> FileEntry:
 
 def _shard_rows(task: ShardTask, opened: tuple[OpenChunk, ...], part: slice) -> pa.Table:
     table = task.rows.table(opened, part)
-    records = _named(table, task.rows.sources(part), task.context)
-    columns = _labels(table, records, task)
+    forms = _forms(table, task.context)
+    columns = _labels(table, forms, task)
     columns["epoch"] = pa.array(task.epochs[part], pa.int32())
     if task.phases is not None:
         columns["phase"] = pa.array(task.phases[part], pa.string())
-    columns |= _PURPOSES[task.purpose](records, task)
-    columns["record"] = pa.array([record.canonical().decode() for record in records], pa.string())
+    columns |= _PURPOSES[task.purpose](forms, task)
+    columns["record"] = forms.canonical()
     return pa.table(columns)
 
 
@@ -206,95 +208,71 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _named(table: pa.Table, sources: Sequence[str], context: Context) -> list[Record]:
-    """The records with the names the build gives them: source and licence."""
-    records = list(from_table(table))
-    for record, source in zip(records, sources, strict=True):
-        record.assign(source=source, license=record.license or context.licenses[source])
-    return records
+def _forms(table: pa.Table, context: Context) -> Forms:
+    """The records under the licence of their source where they have none of their own."""
+    forms = record_forms(table, context.headers)
+    for form in forms.forms:
+        form.record.assign(license=form.record.license or context.licenses[form.record.source])
+    return forms
 
 
-def _labels(table: pa.Table, records: Sequence[Record], task: ShardTask) -> dict[str, pa.Array]:
+def _labels(table: pa.Table, forms: Forms, task: ShardTask) -> dict[str, pa.Array]:
     """The columns every purpose has."""
-    paths = table["path"].to_pylist()
-    sources = [record.source for record in records]
-    digests = [task.context.digests[source][path] for source, path in zip(sources, paths, strict=True)]
-    places = [
-        pa.array(paths, pa.string()),
-        table["index"].combine_chunks(),
-        table["line"].combine_chunks(),
-        pa.array(digests, pa.string()),
-    ]
-    ids, contents = table["id"].to_pylist(), table["content"].to_pylist()
-    cleaned = [None if one == other else other.hex() for one, other in zip(ids, contents, strict=True)]
+    sources = forms.column(lambda record: record.source)
+    paths = table["path"].combine_chunks().cast(pa.string())
+    places = [paths, table["index"].combine_chunks(), table["line"].combine_chunks(), _digests(sources, paths, task)]
+    ids, contents = fixed_bytes(table["id"]), fixed_bytes(table["content"])
+    same = pa.array((ids == contents).all(axis=1))
     columns = {
-        "id": pa.array([value.hex() for value in ids], pa.string()),
-        "content": pa.array(cleaned, pa.string()),
-        "key": pa.array([record.origin.key if record.origin else None for record in records], pa.string()),
+        "id": hexadecimal(ids),
+        "content": pc.if_else(same, pa.scalar(None, pa.string()), hexadecimal(contents)),
+        "key": forms.column(lambda record: record.origin.key if record.origin else None),
         "row": pa.StructArray.from_arrays(places, fields=list(_ROW)),
-        "source": pa.array(sources, pa.string()),
-        "license": pa.array([record.license for record in records], pa.string()),
+        "source": sources,
+        "license": forms.column(lambda record: record.license),
     }
     return columns | {name: table[name].combine_chunks().cast(pa.string()) for name in _LABELS}
 
 
-def _pretrain(records: list[Record], task: ShardTask) -> dict[str, pa.Array]:
-    return {"text": pa.array([plain_text(record, task.context.headers) for record in records], pa.string())}
+def _digests(sources: pa.StringArray, paths: pa.StringArray, task: ShardTask) -> pa.StringArray:
+    """The digest of the file each row stands in."""
+    known = [(source, path, digest) for source, own in task.context.digests.items() for path, digest in own.items()]
+    files = pa.array([f"{source}\0{path}" for source, path, _ in known], pa.string())
+    places = pc.index_in(pc.binary_join_element_wise(sources, paths, "\0"), files)
+    return pa.array([digest for *_, digest in known], pa.string()).take(places)
 
 
-def _finetune(records: list[Record], task: ShardTask) -> dict[str, pa.Array]:
-    turns = [dialogue(record, task.context.headers) for record in records]
-    return {
-        "messages": _messages(turns, task.optional),
-        "tools": pa.array([tools_json(record) for record in records], pa.string()),
+def _pretrain(forms: Forms, task: ShardTask) -> dict[str, pa.Array]:
+    return {"text": plain_texts(forms, task.context.headers)}
+
+
+def _finetune(forms: Forms, task: ShardTask) -> dict[str, pa.Array]:
+    speak = partial(dialogue, headers=task.context.headers)
+    return {"messages": messages_column(forms, speak, task.optional), "tools": forms.column(tools_json)}
+
+
+def _preference(forms: Forms, task: ShardTask) -> dict[str, pa.Array]:
+    parts: dict[str, Callable[[Preference], list[Turn]]] = {
+        "prompt": Preference.prompt_turns,
+        "chosen": lambda record: record.candidate_turns(0),
+        "rejected": lambda record: record.candidate_turns(-1),
     }
-
-
-def _preference(records: list[Record], task: ShardTask) -> dict[str, pa.Array]:
-    pairs = [record for record in records if isinstance(record, Preference)]
-    return {
-        "prompt": _messages([record.prompt_turns() for record in pairs], task.optional),
-        "chosen": _messages([record.candidate_turns(0) for record in pairs], task.optional),
-        "rejected": _messages([record.candidate_turns(-1) for record in pairs], task.optional),
-        "tools": pa.array([tools_json(record) for record in pairs], pa.string()),
+    columns = {
+        name: messages_column(forms, cast("Callable[[Record], list[Turn]]", part), task.optional)
+        for name, part in parts.items()
     }
+    return columns | {"tools": forms.column(tools_json)}
 
 
-_PURPOSES: dict[Purpose, Callable[[list[Record], ShardTask], dict[str, pa.Array]]] = {
+_PURPOSES: dict[Purpose, Callable[[Forms, ShardTask], dict[str, pa.Array]]] = {
     "pretrain": _pretrain,
     "finetune": _finetune,
     "preference": _preference,
 }
 
 
-def dialogue(record: Record, headers: dict[str, Header]) -> list[Turn]:
-    """A record as messages, with what its header shares."""
-    return record.dialogue(headers.get(record.header) if record.header else None)
-
-
-def tools_json(record: Record) -> str | None:
-    """A record's tool definitions as JSON text; None when it has none."""
-    tools = record.tools if isinstance(record, Chat | Preference) else []
-    return orjson.dumps(tools).decode() if tools else None
-
-
-def plain_text(record: Record, headers: dict[str, Header]) -> str:
-    """A record as the text it is pre-trained on: plain text as it is, instruction records as plain dialogue."""
-    if record.kind == "text":
-        return "\n\n".join(text.text for text in record.texts() if text.text)
-    return dialogue_text(dialogue(record, headers))
-
-
-def _messages(rows: Sequence[Sequence[Turn]], optional: Sequence[str]) -> pa.Array:
-    names: dict[str, Any] = {"role": pa.string(), "content": pa.string()} | {name: _OPTIONAL[name] for name in optional}
-    kind = pa.list_(pa.struct([pa.field(name, of) for name, of in names.items()]))
-    return pa.array([[{name: turn.get(name) for name in names} for turn in turns] for turns in rows], kind)
-
-
 def message_keys(skeletons: pa.ChunkedArray) -> tuple[str, ...]:
     """Optional message keys that some of the records need, read off their skeletons."""
-    import pyarrow.compute as pc
-
     marks = {"weight": '"weight":', "name": '"name":', "tool_calls": '"tool_call"', "tool_call_id": '"tool_call_id":'}
-    texts = skeletons.cast(pa.string())
+    texts = skeletons.unique().cast(pa.string())
     return tuple(name for name, mark in marks.items() if pc.any(pc.match_substring(texts, mark)).as_py())

@@ -97,9 +97,7 @@ def _depth(
     tokens = float(train.bounds[-1])
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "depth.json"
-    return world.first(
-        resolved_depth(model, tokenizer.vocab_size, minutes, tokens, file, speed) if world.leads else 0
-    )
+    return world.first(resolved_depth(model, tokenizer.vocab_size, minutes, tokens, file, speed) if world.leads else 0)
 
 
 def initial_checkpoint(model: ModelSettings, tokenizer: PretrainTokenizer, folder: Path, seed: int) -> Path:

@@ -208,6 +208,10 @@ class Common(Strict):
         """What besides the texts makes the record what it is (labels, tools, calls); part of its id."""
         return None
 
+    def holds_texts_verbatim(self) -> bool:
+        """Whether its dialogue holds its texts as they are, whatever they say; JSON always does."""
+        return True
+
     def dialogue(self, header: Header | None = None) -> list[Turn]:
         """The record as messages. Plain text and records that are no dialogue give an empty list."""
         del header

@@ -127,6 +127,11 @@ def _call(call: ToolCallPart) -> dict[str, Any]:
     return {"type": "function", "function": function} | ({"id": call.id} if call.id is not None else {})
 
 
+def is_judged(message: Message) -> bool:
+    """Whether a message is an answer that is judged step by step."""
+    return any(isinstance(part, TextPart) and part.label is not None for part in message.parts)
+
+
 def worded(messages: Sequence[Message], where: str) -> Iterator[tuple[str, Role, TextPart | ReasoningPart]]:
     """Every part that holds words, with its field name under `where` and its role."""
     for i, message in enumerate(messages):
@@ -175,6 +180,10 @@ class Chat(Common):
     def structure(self) -> Any:
         """Roles, calls, media, weights and tools."""
         return [message_structure(self.messages), self.tools]
+
+    def holds_texts_verbatim(self) -> bool:
+        """Not where steps are judged: whether a line ends with a step hangs on its words."""
+        return not any(map(is_judged, self.messages))
 
     def dialogue(self, header: Header | None = None) -> list[Turn]:
         """The messages as they are."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from didact.records.base import Common, Finite, Header, Rank, Strict, Text, Turn, Verbatim
-from didact.records.chat import Message, message_structure, message_texts, worded
+from didact.records.chat import Message, is_judged, message_structure, message_texts, worded
 
 
 class Candidate(Strict):
@@ -64,6 +64,11 @@ class Preference(Common):
         """Roles, calls, judgements and tools."""
         judged = [[message_structure(c.messages), c.score, c.rank, c.label] for c in self.candidates]
         return [message_structure(self.prompt), judged, self.tools]
+
+    def holds_texts_verbatim(self) -> bool:
+        """Not where steps are judged, as in a conversation."""
+        spoken = [self.prompt, *(candidate.messages for candidate in self.candidates)]
+        return not any(is_judged(message) for messages in spoken for message in messages)
 
     def dialogue(self, header: Header | None = None) -> list[Turn]:
         """The prompt and the best candidate, for fine-tuning on what was chosen; nothing when it was undesirable."""

@@ -1,8 +1,9 @@
 """Records as an Arrow table: texts in one buffer, the rest beside them, nothing joined and nothing copied twice.
 
 One row of the table is one record. `segments` holds its texts (field, role, text); `skeleton` is the record's
-canonical JSON with every text emptied, so skeleton + segments give the record back. The stages that clean, measure
-and compare see the segments only; no stage but the last builds a record again.
+canonical JSON without its id and with every text emptied, so that id, skeleton and segments give the record back. The
+stages that clean, measure and compare see the segments only, and what is written of records is made form by form (see
+`didact.records.forms`), so no stage builds all records again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from didact.records import ROLES, AnyRecord, Record
 from didact.records.base import Text
@@ -42,6 +44,7 @@ SCHEMA = pa.schema(
 )
 """The columns of a chunk's records; lines are 1-based, `index` counts the rows of one file from 0."""
 
+_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _ROLE_CODE = {role: code for code, role in enumerate(ROLES)}
 
 
@@ -78,6 +81,7 @@ class _Columns:
         plain["id"].append(bytes.fromhex(record.id))
         self._add_texts(texts)
         record.put_texts([""] * len(texts))
+        record.assign(id="")
         plain["skeleton"].append(record.canonical())
 
     def _add_texts(self, texts: Sequence[Text]) -> None:
@@ -142,10 +146,28 @@ def from_table(table: pa.Table) -> Iterator[Record]:
         segments = batch.column("segments")
         offsets = zeroed_offsets(segments).to_pylist()
         texts = texts_column(segments).to_pylist()
-        for skeleton, (start, end) in zip(batch.column("skeleton").to_pylist(), pairwise(offsets), strict=True):
+        bare = zip(batch.column("id").to_pylist(), batch.column("skeleton").to_pylist(), strict=True)
+        for (own, skeleton), (start, end) in zip(bare, pairwise(offsets), strict=True):
             record = AnyRecord.validate_json(skeleton)
             record.put_texts(texts[start:end])
+            record.assign(id=own.hex())
             yield record
+
+
+def fixed_bytes(column: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """The bytes of a column of fixed-size binary without nulls, one row for each value."""
+    array = column.combine_chunks()
+    width = array.type.byte_width
+    there = np.frombuffer(array.buffers()[1] or b"", np.uint8).reshape(-1, width)
+    return there[array.offset : array.offset + len(array)]
+
+
+def hexadecimal(values: NDArray[np.uint8]) -> pa.StringArray:
+    """Rows of bytes as hexadecimal digits."""
+    count, width = values.shape
+    digits = np.stack([_DIGITS[values >> 4], _DIGITS[values & 15]], axis=2)
+    bounds = 2 * width * np.arange(count + 1, dtype=np.int32)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(bounds), pa.py_buffer(digits))
 
 
 def concat(tables: Sequence[pa.Table]) -> pa.Table:

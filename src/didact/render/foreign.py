@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import tokenizers
 from numpy.typing import NDArray
 
@@ -84,14 +85,10 @@ class ForeignRenderer(Renderer):
         )
 
     def lengths(
-        self,
-        dialogues: Sequence[Dialogue],
-        tools: Sequence[str | None] = (),
-        threads: int = 1,
-        refused: Refused | None = None,
+        self, messages: pa.ListArray, tools: pa.StringArray | None = None, refused: Refused | None = None
     ) -> Lengths:
         """Tokens and trained tokens of each dialogue."""
-        batch = self.render_batch(dialogues, tools, threads, refused)
+        batch = self.render_batch(messages.to_pylist(), [] if tools is None else tools.to_pylist(), refused=refused)
         trained = np.concatenate([[0], np.cumsum(batch.weights > 0)])[batch.bounds]
         return Lengths(np.diff(batch.bounds).astype(np.int32), np.diff(trained).astype(np.int32))
 

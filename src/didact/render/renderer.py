@@ -15,13 +15,18 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from didact.errors import DataError
+from didact.records.table import zeroed_offsets
 from didact.render.byte_pairs import Encoded
 from didact.render.dialogue import ROLES, Dialogue, Message, Turns
 from didact.render.template import Marks, Template
 from didact.render.tokenizer import Tokenizer
+
+_WHITE_SPACE = "".join(character for character in map(chr, range(0x3001)) if character.isspace())
+"""What `str.strip` removes; Unicode has no white space beyond."""
 
 
 class Rendered(NamedTuple):
@@ -116,6 +121,8 @@ class Renderer:
         self._after_end = self._entry(template.turns["assistant"].suffix.removeprefix(template.end_of_turn))
         self._pool = np.array(list(itertools.chain.from_iterable(self._entries)), dtype=np.int32)
         self._entry_lengths = np.array([len(entry) for entry in self._entries], dtype=np.int64)
+        self._tails = ["" if role == "assistant" else slot.tail for role, slot in self._in_order()]
+        self._mark_lengths = np.array([self._marks_around(role, slot) for role, slot in self._in_order()], np.int64)
 
     def render(self, dialogue: Dialogue, tools: str | None = None) -> Rendered:
         """One dialogue as ids and weights."""
@@ -150,20 +157,30 @@ class Renderer:
         )
 
     def lengths(
-        self,
-        dialogues: Sequence[Dialogue],
-        tools: Sequence[str | None] = (),
-        threads: int = 1,
-        refused: Refused | None = None,
+        self, messages: pa.ListArray, tools: pa.StringArray | None = None, refused: Refused | None = None
     ) -> Lengths:
-        """Tokens and trained tokens that `render_batch` would give, without laying them out."""
+        """Tokens and trained tokens that `render_batch` would give, without laying them out.
+
+        messages: a column of messages with role, content and, where some have them, weight and tool_calls.
+        """
         del refused
-        pieces = self._pieces(dialogues, tools)
-        laid = self._lay(pieces, threads)
-        trained = np.where(laid.weights > 0, laid.lengths, 0)
-        ends = np.array([0, *pieces.record_ends])
-        sums = [np.diff(np.concatenate([[0], np.cumsum(counts)])[ends]) for counts in (laid.lengths, trained)]
-        return Lengths(sums[0].astype(np.int32), sums[1].astype(np.int32))
+        turns, bounds = messages.flatten(), zeroed_offsets(messages).to_numpy()
+        roles = self._roles(turns.field("role"))
+        contents, trained = self._content_lengths(turns, roles), np.zeros(len(turns), np.int64)
+        tokens = self._mark_lengths[roles] + contents
+        own = roles == ROLES.index("assistant")
+        weighed = own & (_weights(turns, own) > 0)
+        trained[weighed] = (contents + self._entry_lengths[self._end_of_turn])[weighed]
+        places, sizes = self._slot_lengths(_column(turns, "tool_calls"), self._calls)
+        places, sizes = places[own[places]], sizes[own[places]]
+        tokens[places] += sizes
+        trained[places] += np.where(weighed[places], sizes, 0)
+        totals = [np.diff(np.concatenate([[0], np.cumsum(counts)])[bounds]) for counts in (tokens, trained)]
+        totals[0] += self._entry_lengths[self._opening]
+        if tools is not None:
+            places, sizes = self._slot_lengths(tools, self._tools)
+            totals[0][places] += sizes
+        return Lengths(totals[0].astype(np.int32), totals[1].astype(np.int32))
 
     def prompt(self, dialogue: Dialogue, tools: str | None = None) -> list[int]:
         """Ids of a dialogue and of what stands before the assistant's next turn."""
@@ -188,6 +205,41 @@ class Renderer:
         out[inside] = ids
         out[framed[:-1]], out[framed[1:] - 1] = self.tokenizer.bos_id, self.tokenizer.end_of_text_id
         return Encoded(out, framed)
+
+    def _in_order(self) -> list[tuple[str, _Slot]]:
+        """The slot of each of ROLES; an empty one for a role without marks."""
+        nothing = _Slot(self._opening, "", self._opening)
+        return [(role, self._slots.get(role, nothing)) for role in ROLES]
+
+    def _marks_around(self, role: str, slot: _Slot) -> int:
+        """Ids of the marks of a turn beside its content."""
+        after = (self._end_of_turn, self._after_end) if role == "assistant" else (slot.after,)
+        return int(self._entry_lengths[[slot.before, *after]].sum())
+
+    def _roles(self, roles: pa.StringArray) -> NDArray[np.int64]:
+        """Place in ROLES of each turn's role."""
+        if unknown := [role for role in roles.unique().to_pylist() if role not in self._slots]:
+            raise self._without_marks(unknown[0])
+        return pc.index_in(roles, pa.array(ROLES)).to_numpy().astype(np.int64)
+
+    def _content_lengths(self, turns: pa.StructArray, roles: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Ids of each turn's content, with what the template glues to its end."""
+        contents = pc.fill_null(_column(turns, "content"), "")
+        contents = pc.utf8_trim(contents, characters=_WHITE_SPACE) if self._trim else contents
+        if any(self._tails):
+            contents = pc.binary_join_element_wise(contents, pa.array(self._tails).take(pa.array(roles)), "")
+        return self.tokenizer.count_batch(contents).astype(np.int64)
+
+    def _slot_lengths(self, texts: pa.StringArray, slot: _Slot) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Places of the texts that are not empty, and the ids of each in its slot."""
+        places = np.flatnonzero(pc.fill_null(pc.greater(pc.binary_length(texts), 0), False).to_numpy(False))
+        given = texts.take(pa.array(places)).to_pylist()
+        counts = self.tokenizer.count_batch([(text.strip() if self._trim else text) + slot.tail for text in given])
+        return places, counts + self._entry_lengths[slot.before] + self._entry_lengths[slot.after]
+
+    def _without_marks(self, role: str) -> DataError:
+        name, known = self._template.name, ", ".join(self._slots)
+        return DataError(f"role '{role}' has no marks in template '{name}', which knows {known}")
 
     def _slot(self, marks: Marks) -> _Slot:
         pieces = self._template.pieces(marks.suffix)
@@ -224,8 +276,7 @@ class Renderer:
         role = message["role"]
         slot = self._slots.get(role)
         if slot is None:
-            name, known = self._template.name, ", ".join(self._slots)
-            raise DataError(f"role '{role}' has no marks in template '{name}', which knows {known}")
+            raise self._without_marks(role)
         content = message.get("content") or ""
         pieces.starts.append(len(pieces.sources))
         pieces.roles.append(ROLES.index(role))
@@ -271,6 +322,22 @@ def _turns(pieces: _Pieces, ends: NDArray[np.int64], bounds: NDArray[np.int64]) 
     of_record = np.array([0, *pieces.message_ends], dtype=np.int64)
     starts = ends[np.array(pieces.starts, dtype=np.int64)] - np.repeat(bounds[:-1], np.diff(of_record))
     return Turns(starts, np.array(pieces.roles, dtype=np.uint8), of_record)
+
+
+def _column(turns: pa.StructArray, name: str) -> pa.StringArray:
+    """A text of each turn; nulls where the turns have no such key."""
+    known = turns.type.get_field_index(name) >= 0
+    return turns.field(name) if known else pa.nulls(len(turns), pa.string())
+
+
+def _weights(turns: pa.StructArray, own: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Weight of each turn, 1 where none is given. own: the assistant's, whose weights must be such."""
+    if turns.type.get_field_index("weight") < 0:
+        return np.ones(len(turns), np.float32)
+    weights: NDArray[np.float32] = pc.fill_null(turns.field("weight"), 1.0).to_numpy(False).astype(np.float32)
+    for weight in weights[own & ~(np.isfinite(weights) & (weights >= 0))].tolist():
+        message_weight({"weight": weight})
+    return weights
 
 
 def message_weight(message: Message) -> float:
