@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import RECORDS, TEXT
 
-from didact.records import KINDS, AnyRecord, Header, Message, PlainText, Record, Task, TextPart
+from didact.records import KINDS, AnyRecord, Header, Message, Origin, PlainText, Record, Task, TextPart
 from didact.records.table import Place, concat, from_table, texts_column, to_table, with_texts_column
 
 
@@ -65,6 +65,22 @@ def test_table_gives_the_records_back(records: list[Record], start: int, length:
     assert list(from_table(table)) == expected
     assert list(from_table(table.slice(start, length))) == expected[start : start + length]
     assert list(from_table(concat([table.slice(start), table.slice(0, start)]))) == expected[start:] + expected[:start]
+
+
+@given(RECORDS, RECORDS)
+def test_a_field_is_never_taken_from_another_record(record: Record, other: Record) -> None:
+    """Records with the same texts that differ in any single field are told apart by the table."""
+    origin = Origin(format="alpaca", absent=["input"], null=["output"])
+    metadata = {"source": "s", "license": "MIT", "tags": ["t"], "header": "0" * 32, "origin": origin}
+    metadata |= {"group": "g", "task": "t", "language": "zh", "split": "test"}
+    own = {name: getattr(other, name) for name in type(record).model_fields if type(other) is type(record)}
+    own |= {"answerable": False, "final_answer": "4"} if record.kind == "qa" else {}
+    changed = [record.model_copy(deep=True, update={name: value}) for name, value in (metadata | own).items()]
+    origins = [{"key": "k"}, {"extra": {"a": 1}}, {"spelt": {"input": 1}}, {"absent": []}, {"null": ["input"]}]
+    changed += [record.model_copy(update={"origin": origin.model_copy(update=part)}) for part in origins]
+    records = [record, *changed, record]
+    table = to_table([one.model_copy(deep=True) for one in records], [Place("f", 0, 1, 0)] * len(records))
+    assert list(from_table(table)) == records
 
 
 @given(st.lists(RECORDS, min_size=1, max_size=4), st.integers(0, 3))

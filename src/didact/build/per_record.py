@@ -244,7 +244,9 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
         load(plugin)
     reads = [read_block(block, task.files[block.path], task.source) for block in task.chunk.blocks]
     table = to_table(
-        [record for read in reads for record in read.records], [place for read in reads for place in read.places]
+        [record for read in reads for record in read.records],
+        [place for read in reads for place in read.places],
+        [texts for read in reads for texts in read.texts],
     )
     table, keys, counts, changes = cleaned(table, task.clean, task.chunk.source)
     files = {
@@ -341,22 +343,31 @@ def side_columns(
         "id": table["id"].combine_chunks(),
         "size": pa.array(np.diff(segments.text_offsets[segments.record_offsets]).astype(np.int64)),
         "content": pa.array(keys, pa.binary(16)),
-        "kind_code": pa.array([KIND_CODES.index(kind) for kind in table["kind"].to_pylist()], pa.int8()),
-        "prompt_key": pa.array(_prompt_keys(segments, table["header"].to_pylist())),
+        "kind_code": pc.index_in(table["kind"].combine_chunks().cast(pa.string()), pa.array(KIND_CODES)).cast(
+            pa.int8()
+        ),
+        "prompt_key": pa.array(_prompt_keys(segments, table["header"])),
         "response_key": pa.array(fingerprints(segments.view("response")).text),
-        "group_key": pa.array([_key(source, group) for group in table["group"].to_pylist()], pa.uint64()),
-        "task_key": pa.array([_key("", name or source) for name in table["task"].to_pylist()], pa.uint64()),
+        "group_key": pa.array(_keys(source, table["group"])),
+        "task_key": pa.array(_keys("", table["task"], source)),
     }
     columns |= {name: pa.array(values) for name, values in measure(segments, signals).items()}
     return pa.table(columns | _signature_columns(segments, minhash))
 
 
-def _prompt_keys(segments: Segments, headers: list[str | None]) -> U64:
+def _prompt_keys(segments: Segments, headers: pa.ChunkedArray) -> U64:
     """Hash of each record's prompt, header included and up to white space; 0 where the user says nothing."""
     view = segments.view("prompt")
     own = fingerprints(view).text
-    shared = np.array([_key("header", header) for header in headers], np.uint64)
-    return np.where(token_counts(view) > 0, mixed(own ^ shared, 0), np.uint64(0))
+    return np.where(token_counts(view) > 0, mixed(own ^ _keys("header", headers), 0), np.uint64(0))
+
+
+def _keys(source: str, names: pa.ChunkedArray, unnamed: str | None = None) -> U64:
+    """A hash of each name within a source; 0 without a name. unnamed: what stands for names that are empty or null."""
+    coded = names.combine_chunks().dictionary_encode()
+    known = [name if unnamed is None else name or unnamed for name in coded.dictionary.to_pylist()]
+    keys = np.array([_key(source, name) for name in (*known, unnamed)], np.uint64)
+    return keys[pc.fill_null(coded.indices, len(known)).to_numpy()]
 
 
 def _key(source: str, name: str | None) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
@@ -208,6 +209,20 @@ class Common(Strict):
         """What besides the texts makes the record what it is (labels, tools, calls); part of its id."""
         return None
 
+    def outline(self) -> Hashable | None:
+        """What its canonical JSON says beside its id and its texts, whose fields and roles say the rest; None where
+        that is not told at a glance.
+        """
+        return None
+
+    def _outline(self, rest: Callable[[dict[str, Any]], Hashable]) -> Hashable | None:
+        """The outline where nothing was kept verbatim. rest: what `besides_texts` gave."""
+        origin = self.origin
+        if self.tags or (origin is not None and (origin.extra or origin.spelt or origin.key or origin.row)):
+            return None
+        named = None if origin is None else (origin.format, *origin.absent, None, *origin.null)
+        return rest(self.__dict__), named
+
     def holds_texts_verbatim(self) -> bool:
         """Whether its dialogue holds its texts as they are, whatever they say; JSON always does."""
         return True
@@ -248,6 +263,11 @@ class Common(Strict):
         content = self.model_dump(exclude_defaults=True)
         content["kind"] = self.kind
         return canonical_json(content)
+
+
+def besides_texts(kind: type[Common], *texts: str) -> Callable[[dict[str, Any]], Hashable]:
+    """Of a record's fields those that are plain values and no texts. texts: the fields that hold texts alone."""
+    return itemgetter(*[name for name in kind.model_fields if name not in {*texts, "id", "tags", "origin"}])
 
 
 class Example(Strict):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from didact.records.base import Common, Text
+from didact.records.base import Common, Text, besides_texts
 
 
 class PlainText(Common):
@@ -24,6 +24,13 @@ class PlainText(Common):
         found = [] if self.title is None else [Text("title", "text", self.title)]
         return [*found, Text("text", "text", self.text)]
 
+    def outline(self) -> Hashable | None:
+        """All but the texts."""
+        return self._outline(_REST)
+
     def put_texts(self, texts: Sequence[str]) -> None:
         """Take texts back in the order of `texts()`."""
         self.assign(title=None if self.title is None else texts[0], text=texts[-1])
+
+
+_REST = besides_texts(PlainText, "text", "title")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from didact.records.base import Common, Header, Offset, Strict, Text, Turn
+from didact.records.base import Common, Header, Offset, Strict, Text, Turn, besides_texts
 
 
 class Choice(Strict):
@@ -83,6 +83,12 @@ class QA(Common):
         for answer in self.answers:
             answer.text = next(rest)
 
+    def outline(self) -> Hashable | None:
+        """All but the texts; labels of choices and places of answers are not told at a glance."""
+        if self.choices or any(answer.start is not None for answer in self.answers):
+            return None
+        return self._outline(_REST)
+
     def structure(self) -> Any:
         """Labels of the choices and whether there is an answer."""
         if not self.choices and self.answerable:
@@ -99,3 +105,6 @@ class QA(Common):
             answered = [part for part in (self.rationale, self.answers[0].text) if part]
             turns.append({"role": "assistant", "content": "\n".join(answered)})
         return turns
+
+
+_REST = besides_texts(QA, "question", "context", "choices", "answers", "rationale")

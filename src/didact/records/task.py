@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from didact.records.base import Common, Header, Text, Turn
+from didact.records.base import Common, Header, Text, Turn, besides_texts
 
 
 class Task(Common):
@@ -50,6 +50,10 @@ class Task(Common):
         choices = [next(rest) for _ in self.choices]
         self.assign(definition=definition, input=own, choices=choices, outputs=list(rest))
 
+    def outline(self) -> Hashable | None:
+        """All but the texts."""
+        return self._outline(_REST)
+
     def structure(self) -> Any:
         """Nothing: fields and texts say all."""
         return None
@@ -59,3 +63,6 @@ class Task(Common):
         shared = header.definition[0] if header and header.definition else ""
         asked = [part for part in (shared, self.definition, self.input, "\n".join(self.choices)) if part]
         return [{"role": "user", "content": "\n\n".join(asked)}, {"role": "assistant", "content": self.outputs[0]}]
+
+
+_REST = besides_texts(Task, "definition", "input", "outputs", "choices")

@@ -57,6 +57,8 @@ class BlockRead:
     records: list[Record] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     """Of the records, in the same order."""
+    texts: list[list[Text]] = field(default_factory=list)
+    """Of each record, as it hands them out."""
     headers: dict[str, Header] = field(default_factory=dict)
     """What the file says once, by id; records refer to it."""
     findings: list[Finding] = field(default_factory=list)
@@ -195,6 +197,7 @@ def _read_row(
             return
     record.assign(source=block.source, id=identity)
     read.records.append(record)
+    read.texts.append(texts)
     read.places.append(Place(block.path, row.index, row.line, row.offset))
 
 
