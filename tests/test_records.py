@@ -76,7 +76,13 @@ def test_a_field_is_never_taken_from_another_record(record: Record, other: Recor
     own = {name: getattr(other, name) for name in type(record).model_fields if type(other) is type(record)}
     own |= {"answerable": False, "final_answer": "4"} if record.kind == "qa" else {}
     changed = [record.model_copy(deep=True, update={name: value}) for name, value in (metadata | own).items()]
-    origins = [{"key": "k"}, {"extra": {"a": 1}}, {"spelt": {"input": 1}}, {"absent": []}, {"null": ["input"]}]
+    origins: list[dict[str, object]] = [
+        {"key": "k"},
+        {"extra": {"a": 1}},
+        {"spelt": {"input": 1}},
+        {"absent": []},
+        {"null": ["input"]},
+    ]
     changed += [record.model_copy(update={"origin": origin.model_copy(update=part)}) for part in origins]
     records = [record, *changed, record]
     table = to_table([one.model_copy(deep=True) for one in records], [Place("f", 0, 1, 0)] * len(records))
