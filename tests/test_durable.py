@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from didact.canonical import canonical_json, content_hash, keyed_hash
-from didact.durable import ASIDE, atomic_dir, locked, read_json, remove_asides, sha256_file, write_atomic, write_with
+from didact.durable import (
+    ASIDE,
+    atomic_dir,
+    locked,
+    read_json,
+    remove_asides,
+    sha256_file,
+    write_atomic,
+    write_together,
+    write_with,
+)
 from didact.errors import StoreError
 
 
@@ -142,3 +153,22 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         heard.append("lets go")
     thread.join()
     assert heard == ["waits", "lets go", "has it"]
+
+
+def test_files_written_together_are_all_there_or_leave_nothing_half_written(tmp_path: Path) -> None:
+    """Several files written together have their contents; when one of them fails, no name is given and no aside left."""
+    paths = {tmp_path / name: name.encode() for name in ("a", "b", "c")}
+    write_together({path: partial(_put, content) for path, content in paths.items()})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == paths
+
+    def refuse(aside: Path) -> None:
+        aside.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match=r"d: cannot be written"):
+        write_together({tmp_path / "e": partial(_put, b"e"), tmp_path / "d": refuse})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == paths
+
+
+def _put(content: bytes, aside: Path) -> None:
+    aside.write_bytes(content)

@@ -11,25 +11,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
-from didact.build.assemble import KIND_CODES, marks_of
-from didact.build.compare import compared_views, view_of
+from didact.build.assemble import marks_of
 from didact.build.decide import check
 from didact.build.depends import chunk_maker, measured_signals
 from didact.build.inputs import Inputs
 from didact.build.rows import ChunkResult, in_order
+from didact.build.side_columns import side_columns
 from didact.curate.clean import Change, clean_texts
-from didact.curate.minhash import band_keys, choose_bands, signatures
-from didact.curate.order import U64, mixed
-from didact.curate.signals import lookup, measure
-from didact.durable import store_errors, write_with
+from didact.curate.signals import lookup
+from didact.durable import store_errors, write_together
 from didact.engine.base import Engine
 from didact.engine.chunks import Chunk, MadeFrom, chunk_bytes, group_blocks, read_marker, write_marker
 from didact.plugins import Plugin, load
@@ -45,9 +43,6 @@ from didact.report.progress import Listener
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.read import BlockRead, Rejected, read_block, source_blocks
 from didact.store.manifest import Account
-from didact.text.fingerprints import fingerprints
-from didact.text.tokens import shingles, token_counts
-from didact.text.views import Segments
 
 REJECTED = pa.schema(
     [
@@ -256,10 +251,9 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
         "findings": _warnings(task.chunk.source, reads, _masked(changes)),
         "cleaned": changes,
     }
-    sizes = {
-        f"{task.key}.{part}.arrow": _write(task.folder.path / f"{task.key}.{part}.arrow", content)
-        for part, content in files.items()
-    }
+    paths = {task.folder.path / f"{task.key}.{part}.arrow": content for part, content in files.items()}
+    write_together({path: partial(_write, content) for path, content in paths.items()})
+    sizes = {path.name: path.stat().st_size for path in paths}
     task.folder.send(sizes)
     marker = _marker(task, reads, table, counts) | {"files": sizes, "made_from": task.made_from.as_json()}
     write_marker(task.folder, task.key, marker)
@@ -283,16 +277,10 @@ def _marker(task: ChunkTask, reads: Sequence[BlockRead], table: pa.Table, cleane
     }
 
 
-def _write(path: Path, table: pa.Table) -> int:
-    """Write a table as an Arrow file, whole or not at all; its size."""
-
-    def write(aside: Path) -> None:
-        with pa.OSFile(str(aside), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            # One batch, so that readers get each column as one buffer.
-            writer.write_table(table.combine_chunks())
-
-    write_with(path, write)
-    return path.stat().st_size
+def _write(table: pa.Table, path: Path) -> None:
+    """Write a table as an Arrow file of one batch, so that readers get each column as one buffer."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
 
 
 def cleaned(
@@ -332,63 +320,6 @@ def _changes(rows: pa.Table, fields: pa.Array, changes: Sequence[Change], source
         "after": pa.array([change.after for change in changes], pa.string()),
     }
     return pa.table(columns, schema=CLEANED)
-
-
-def side_columns(
-    table: pa.Table, keys: list[bytes], source: str, signals: Sequence[str], minhash: MinHashSettings | None
-) -> pa.Table:
-    """What later decisions need of a chunk's records, one row for each. keys: their content keys."""
-    segments = Segments.from_arrow(table["segments"].combine_chunks())
-    columns: dict[str, pa.Array] = {
-        "id": table["id"].combine_chunks(),
-        "size": pa.array(np.diff(segments.text_offsets[segments.record_offsets]).astype(np.int64)),
-        "content": pa.array(keys, pa.binary(16)),
-        "kind_code": pc.index_in(table["kind"].combine_chunks().cast(pa.string()), pa.array(KIND_CODES)).cast(
-            pa.int8()
-        ),
-        "prompt_key": pa.array(_prompt_keys(segments, table["header"])),
-        "response_key": pa.array(fingerprints(segments.view("response")).text),
-        "group_key": pa.array(_keys(source, table["group"])),
-        "task_key": pa.array(_keys("", table["task"], source)),
-    }
-    columns |= {name: pa.array(values) for name, values in measure(segments, signals).items()}
-    return pa.table(columns | _signature_columns(segments, minhash))
-
-
-def _prompt_keys(segments: Segments, headers: pa.ChunkedArray) -> U64:
-    """Hash of each record's prompt, header included and up to white space; 0 where the user says nothing."""
-    view = segments.view("prompt")
-    own = fingerprints(view).text
-    return np.where(token_counts(view) > 0, mixed(own ^ _keys("header", headers), 0), np.uint64(0))
-
-
-def _keys(source: str, names: pa.ChunkedArray, unnamed: str | None = None) -> U64:
-    """A hash of each name within a source; 0 without a name. unnamed: what stands for names that are empty or null."""
-    coded = names.combine_chunks().dictionary_encode()
-    known = [name if unnamed is None else name or unnamed for name in coded.dictionary.to_pylist()]
-    keys = np.array([_key(source, name) for name in (*known, unnamed)], np.uint64)
-    return keys[pc.fill_null(coded.indices, len(known)).to_numpy()]
-
-
-def _key(source: str, name: str | None) -> int:
-    return 0 if name is None else xxhash.xxh3_64_intdigest(f"{source}\0{name}".encode())
-
-
-def _signature_columns(segments: Segments, settings: MinHashSettings | None) -> dict[str, pa.Array]:
-    """Number of shingles, signature and band keys of each record; none when near-duplicates are not looked for."""
-    if settings is None:
-        return {}
-    view = view_of(segments, compared_views(settings))
-    hashes, offsets = shingles(view, settings.ngram)
-    signed = signatures(hashes, offsets, settings.permutations)
-    bands = choose_bands(settings.threshold, settings.permutations)
-    keyed = band_keys(signed, bands)
-    return {
-        "numbers_key": pa.array(fingerprints(view).numbers),
-        "shingles": pa.array(np.diff(offsets)),
-        "signature": pa.FixedSizeListArray.from_arrays(pa.array(signed.reshape(-1)), settings.permutations),
-        "bands": pa.FixedSizeListArray.from_arrays(pa.array(keyed.reshape(-1)), bands.count),
-    }
 
 
 def _rejected(source: str, reads: Sequence[BlockRead]) -> pa.Table:

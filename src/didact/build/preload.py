@@ -7,7 +7,7 @@ here may start a thread: a thread of the parent does not exist in what is forked
 
 from __future__ import annotations
 
-from didact.build import count, losses, per_record, shard_files
+from didact.build import count, losses, per_record, shard_files, side_columns
 from didact.build.depends import SIGNALS
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.selection import MinHashSettings
@@ -15,7 +15,7 @@ from didact.records import QA, PlainText
 from didact.records.table import Place, texts_column, to_table
 from didact.render.byte_pairs import BytePairs, byte_alphabet
 
-__all__ = ["count", "losses", "per_record", "shard_files"]
+__all__ = ["count", "losses", "per_record", "shard_files", "side_columns"]
 
 _RECORDS = 300
 """Enough for cleaning to use its kernel."""
@@ -25,7 +25,7 @@ def _run_kernels() -> None:
     records = [QA(id="0" * 32, question=f"What is {n}, “word”?", answers=[]) for n in range(_RECORDS)]
     table = to_table([*records, PlainText(id="0" * 32, text="Text.")], [Place("", 0, 1, 0)] * (_RECORDS + 1))
     table, keys, _, _ = per_record.cleaned(table, CleanSettings(), "")
-    per_record.side_columns(table, keys, "", SIGNALS, MinHashSettings())
+    side_columns.side_columns(table, keys, "", SIGNALS, MinHashSettings())
     vocabulary = {character: n for n, character in enumerate(byte_alphabet())}
     BytePairs({"vocab": vocabulary, "merges": []}).encode(texts_column(table["segments"].combine_chunks()))
 
