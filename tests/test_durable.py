@@ -156,7 +156,7 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
 
 
 def test_files_written_together_are_all_there_or_leave_nothing_half_written(tmp_path: Path) -> None:
-    """Several files written together have their contents; when one of them fails, no name is given and no aside left."""
+    """Several files written together have their contents; when one fails, no name is given and no aside left."""
     paths = {tmp_path / name: name.encode() for name in ("a", "b", "c")}
     write_together({path: partial(_put, content) for path, content in paths.items()})
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == paths

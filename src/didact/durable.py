@@ -200,8 +200,8 @@ def write_together(writes: Mapping[Path, Callable[[Path], None]], needed: int | 
             with store_errors(folder, needed):
                 sync_folder(folder)
     except BaseException:
-        for aside in asides.values():
-            aside.unlink(missing_ok=True)
+        for aside in filter(Path.exists, asides.values()):
+            aside.unlink()
         raise
 
 
