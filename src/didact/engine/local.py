@@ -137,9 +137,11 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None and not issubclass(kind, Exception):
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        if interrupted:
             self._stop_workers()
-        self.close(wait_for_workers=kind is None)
+        # After an error workers end what they have in hand, so that on a full disk nothing half-written takes up room.
+        self.close(wait_for_workers=not interrupted)
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Pairs of item and result as they come; at most two items per worker are in flight, so memory is bounded.
