@@ -50,6 +50,7 @@ def test_each_record_is_written_as_it_writes_itself(records: list[Record]) -> No
     """JSON, messages, plain text and tools of many records at once are what each record gives by itself."""
     forms = record_forms(tabled(records), HEADERS)
     assert forms.canonical().to_pylist() == [record.canonical().decode() for record in records]
+    assert [own.hex() for own in forms.content_ids()] == [record.content_id() for record in records]
     assert plain_texts(forms, HEADERS).to_pylist() == [plain_text(record, HEADERS) for record in records]
     assert forms.column(tools_json).to_pylist() == [tools_json(record) for record in records]
     spoken = messages_column(forms, partial(dialogue, headers=HEADERS), tuple(OPTIONAL)).to_pylist()

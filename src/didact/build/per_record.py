@@ -37,7 +37,8 @@ from didact.recipe.selection import MinHashSettings
 from didact.recipe.sources import Source
 from didact.records import Header
 from didact.records.findings import CODES, Finding
-from didact.records.table import from_table, texts_column, to_table, with_texts_column
+from didact.records.forms import forms_of
+from didact.records.table import texts_column, to_table, with_texts_column
 from didact.remote.folder import Folder
 from didact.report.progress import Listener
 from didact.sources.blocks import Block, SourceFile
@@ -302,8 +303,8 @@ def cleaned(
     fields = segments.flatten().field("field").filter(pa.array(changed)).cast(pa.string())
     changes = _changes(table.take(pa.array(row_of)), fields, report.changes, source)
     rows = np.unique(row_of)
-    for row, record in zip(rows.tolist(), from_table(table.take(pa.array(rows))), strict=True):
-        keys[row] = bytes.fromhex(record.content_id())
+    for row, key in zip(rows.tolist(), forms_of(table.take(pa.array(rows))).content_ids(), strict=True):
+        keys[row] = key
     return table, keys, dict(sorted(report.counts.items())), changes
 
 

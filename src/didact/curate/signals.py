@@ -135,6 +135,9 @@ MARKED_PLACEHOLDERS = frozenset(("", "none", "na", "null", "nil", "nan", "无", 
 """Answers that stand for no answer only in brackets or as nothing but dots and dashes: `None` may be the right answer,
 `Na` is sodium, and a row of dots and dashes may be Morse code."""
 _MARK = r"^\s*(?:[<\[({（【《].*[>\])}）】》]|[-.…—–_*]{1,3})\s*$"
+_PLACEHOLDER_BYTES = 3 * max(len(word.encode()) for word in PLACEHOLDERS | MARKED_PLACEHOLDERS)
+"""A longer text is no placeholder, trimmed and in whatever case: of the characters whose lower case is ASCII, the
+longest has three bytes (U+212A, the sign of kelvin)."""
 _PLACEHOLDER_TRIM = " \t\r\n<>[](){}（）【】《》.。…-—–_*'\"`"
 
 _SPECIAL = {
@@ -285,15 +288,23 @@ def _refusal(segments: Segments) -> npt.NDArray[np.int64]:
 
 def _placeholder(segments: Segments) -> npt.NDArray[np.int64]:
     records, texts = _response_texts(segments)
-    bare = pc.utf8_lower(pc.utf8_trim(texts, _PLACEHOLDER_TRIM))
+    bare = pc.utf8_trim(texts, _PLACEHOLDER_TRIM)
+    short = np.flatnonzero(pc.less_equal(pc.binary_length(bare), _PLACEHOLDER_BYTES).to_numpy(zero_copy_only=False))
+    empty = np.zeros(len(texts), np.bool_)
+    empty[short] = _are_placeholders(texts.take(pa.array(short)), pc.utf8_lower(bare.take(pa.array(short))))
+    there, real = (np.bincount(chosen, minlength=len(segments)) for chosen in (records, records[~empty]))
+    return ((there > 0) & (real == 0)).astype(np.int64)
+
+
+def _are_placeholders(texts: pa.StringArray, bare: pa.StringArray) -> npt.NDArray[np.bool_]:
+    """Which texts stand for no answer. bare: the same in lower case, without what is trimmed."""
     named, marked = (
         pc.is_in(bare, value_set=pa.array(sorted(words), pa.string())) for words in (PLACEHOLDERS, MARKED_PLACEHOLDERS)
     )
     nothing = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(texts)), 0)
     marked = pc.and_(marked, pc.or_(nothing, pc.match_substring_regex(texts, _MARK)))
-    empty = pc.or_(named, marked).to_numpy(zero_copy_only=False)
-    there, real = (np.bincount(chosen, minlength=len(segments)) for chosen in (records, records[~empty]))
-    return ((there > 0) & (real == 0)).astype(np.int64)
+    found: npt.NDArray[np.bool_] = pc.or_(named, marked).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _response_texts(segments: Segments) -> tuple[npt.NDArray[np.int64], Any]:

@@ -250,13 +250,14 @@ class Common(Strict):
         copy.put_texts(texts)
         return copy
 
-    def content_id(self, texts: Sequence[Text] | None = None) -> str:
-        """The id this content has: equal contents have equal ids, whatever their metadata.
-
-        `texts` are the record's texts, for callers that have them at hand.
-        """
+    def content(self, texts: Sequence[Text] | None = None) -> list[Any]:
+        """What its id is a hash of. `texts` are the record's texts, for callers that have them at hand."""
         given = self.texts() if texts is None else texts
-        return content_hash([self.kind, [[*text] for text in given], self.structure(), self.header])
+        return [self.kind, [[*text] for text in given], self.structure(), self.header]
+
+    def content_id(self, texts: Sequence[Text] | None = None) -> str:
+        """The id this content has: equal contents have equal ids, whatever their metadata. texts: as in `content`."""
+        return content_hash(self.content(texts))
 
     def canonical(self) -> bytes:
         """Canonical JSON: sorted keys, defaults left out, `kind` always there."""

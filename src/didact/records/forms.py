@@ -15,8 +15,10 @@ from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 from numpy.typing import NDArray
 
+from didact.canonical import canonical_json
 from didact.records import AnyRecord, Record
 from didact.records.table import fixed_bytes, texts_column
 from didact.text.filling import ID, Pattern, Slots, fill
@@ -70,6 +72,11 @@ class Forms:
     def canonical(self) -> pa.StringArray:
         """The canonical JSON of every record."""
         return self.filled(lambda record: record.canonical().decode(), in_json=True)
+
+    def content_ids(self) -> list[bytes]:
+        """The id of every record's content, 16 bytes each, whatever id the record bears."""
+        contents = self.filled(lambda record: canonical_json(record.content()).decode(), in_json=True)
+        return [xxhash.xxh3_128_digest(content) for content in contents.cast(pa.binary()).to_pylist()]
 
     def fill(
         self,
