@@ -20,8 +20,9 @@ from didact.render.byte_pairs import text_buffers
 from didact.store.manifest import Compression
 from didact.text.scripts import script_of
 
-SAMPLED = 2_000_000
-"""Bytes of text looked at in each source: a twentieth of a second to encode, and its ratio settles long before."""
+SAMPLED = 500_000
+"""Bytes of text looked at in each source. Of the sources of docs/examples/real.yaml no ratio differs by more than 0.6 %
+from that of 2 MB, for which encoding took a tenth of the time of all counts."""
 
 
 @dataclass(frozen=True, slots=True)
