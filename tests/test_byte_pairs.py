@@ -64,6 +64,21 @@ def test_the_classes_are_unicodes() -> None:
         assert {int(classes[ord(character)]) for character in characters} == {code}
 
 
+def test_the_classes_are_the_engines() -> None:
+    """A character is of the class whose pattern matches it where the engine cuts text."""
+    cuts = [
+        (tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), behavior="removed"), codes)
+        for pattern, codes in ((r"\p{L}", {LETTER}), (r"\p{N}", {NUMBER}), (r"\s", {SPACE, NEWLINE}))
+    ]
+    for first in range(0, 0x20000, 1000):
+        points = [point for point in range(first, first + 1000) if not 0xD800 <= point < 0xE000]
+        for cut, codes in cuts:
+            left = cut.pre_tokenize_str("".join(map(chr, points)))
+            unmatched = {place for _, (start, stop) in left for place in range(start, stop)}
+            of_class = [int(code_point_classes()[point]) in codes for point in points]
+            assert of_class == [place not in unmatched for place in range(len(points))]
+
+
 def test_the_alphabet_is_the_librarys() -> None:
     """The 256 stand-in characters are those of the library, and printable ASCII stands for itself."""
     assert sorted(byte_alphabet()) == sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())

@@ -8,32 +8,37 @@ from __future__ import annotations
 from pathlib import Path
 
 from didact.engine.local import fitting_workers, start_server
-from didact.errors import InputMissing
-from didact.recipe.load import Recipe, load_recipe
-from didact.recipe.sources import Source
-from didact.sources.files import list_files
+from didact.engine.unused import leave_out_unused
 
 PRELOAD = ("didact.build.preload",)
 """What workers of a build are forked with."""
 
 
 def start_ahead(recipe: Path, workers: int | None) -> None:
-    """Start the server of workers if the build of a recipe will want some.
+    """Start the server of workers if the build of a recipe will want some; load Arrow and numba as a build does.
 
-    Raises what `load_recipe` raises. A source that cannot be looked at is left for the build to speak of.
+    Unless the number of workers is given, raises what `load_recipe` raises; else the build does that. A source that
+    cannot be looked at is left for the build to speak of.
     """
-    loaded, base = load_recipe(recipe)
-    if (workers or fitting_workers(_stored_bytes(loaded, base))) > 1:
+    # A recipe is read for nothing else: loading the code that reads it takes 0.2 s, in which a server gets ready too.
+    if (workers or fitting_workers(_stored_bytes(recipe))) > 1:
         start_server(PRELOAD)
+    leave_out_unused()
 
 
-def _stored_bytes(recipe: Recipe, base: Path) -> int:
-    """Bytes of the inputs on this disk, as stored."""
-    return sum(_size(source, base) for source in recipe.sources.values())
+def _stored_bytes(recipe: Path) -> int:
+    """Bytes of a recipe's inputs on this disk, as stored."""
+    from didact.recipe.load import load_recipe
+
+    loaded, base = load_recipe(recipe)
+    paths = [source.path for source in loaded.sources.values()]
+    return sum(_size([path] if isinstance(path, str) else path, base) for path in paths)
 
 
-def _size(source: Source, base: Path) -> int:
-    paths = [source.path] if isinstance(source.path, str) else source.path
+def _size(paths: list[str], base: Path) -> int:
+    from didact.errors import InputMissing
+    from didact.sources.files import list_files
+
     local = [path for path in paths if "://" not in path]
     try:
         return sum(path.stat().st_size for path, _ in list_files(local, base)) if local else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from didact.build import count, losses, per_record, shard_files, side_columns
 from didact.build.depends import SIGNALS
+from didact.engine.unused import leave_out_unused
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.selection import MinHashSettings
 from didact.records import QA, PlainText
@@ -22,6 +23,7 @@ _RECORDS = 300
 
 
 def _run_kernels() -> None:
+    leave_out_unused()
     records = [QA(id="0" * 32, question=f"What is {n}, “word”?", answers=[]) for n in range(_RECORDS)]
     table = to_table([*records, PlainText(id="0" * 32, text="Text.")], [Place("", 0, 1, 0)] * (_RECORDS + 1))
     table, keys, _, _ = per_record.cleaned(table, CleanSettings(), "")
