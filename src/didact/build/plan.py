@@ -33,8 +33,10 @@ class _Found:
     rows: int
     key: str
     because: tuple[Reason, ...]
-    stored: int
-    """Bytes of its result on file."""
+    on_file: int
+    """Bytes of its result in the store."""
+    here: int
+    """Of these, bytes that this disk has: all of them but for a store that is elsewhere."""
 
 
 def plan(
@@ -83,7 +85,7 @@ def plan(
 def _chunks(inputs: Inputs, recipe: Recipe, store: Store, tell: Listener, sampler: Sampler | None) -> Iterator[_Found]:
     """Every chunk in canonical order, and why it runs."""
     on_file = list(all_made(store.chunks))
-    stored = {made.key: sum(marker["files"].values()) for made, marker in on_file}
+    stored = {made.key: marker["files"] for made, marker in on_file}
     known: dict[str, list[MadeFrom]] = {}
     for made, _ in on_file:
         known.setdefault(made.of, []).append(made)
@@ -94,7 +96,9 @@ def _chunks(inputs: Inputs, recipe: Recipe, store: Store, tell: Listener, sample
         rows += _rows(task)
         tell.advance(rows, None, "rows")
         because = () if task.key in stored else reasons(task.made_from, known.get(task.chunk.source, []))
-        yield _Found(task.chunk.source, _rows(task), task.key, because, stored.get(task.key, 0))
+        files = stored.get(task.key, {})
+        here = sum(size for name, size in files.items() if store.chunks.here(name, size))
+        yield _Found(task.chunk.source, _rows(task), task.key, because, sum(files.values()), here)
 
 
 def _rows(task: ChunkTask) -> int:
@@ -154,15 +158,16 @@ def _counts(recipe: Recipe, keys: StageKeys, on_file: Sequence[MadeFrom]) -> Ite
 def _space(recipe: Recipe, inputs: Inputs, store: Store, found: Sequence[_Found], built: bool) -> Space:
     if built:
         return Space(results=0, on_file=0, version=0, needed=0, free=free_bytes(store.root))
-    need = reckon(recipe, inputs, store, sum(one.stored for one in found))
+    need = reckon(recipe, inputs, store, sum(one.here for one in found))
+    results = sum(one.on_file for one in found)
     # What is on file is known to the byte, so that the rest is reckoned from the chunks that run.
     run = {name: sum(one.rows for one in found if one.source == name and one.because) for name in inputs.files}
     rows = {name: sum(one.rows for one in found if one.source == name) for name in inputs.files}
-    missing = sum(need.results[name] * run[name] // max(rows[name], 1) for name in inputs.files)
+    results += sum(need.results[name] * run[name] // max(rows[name], 1) for name in inputs.files)
     return Space(
-        results=missing + need.on_file,
+        results=results,
         on_file=need.on_file,
         version=need.version,
-        needed=missing + need.version,
+        needed=results - need.on_file + need.version,
         free=need.free,
     )

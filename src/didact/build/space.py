@@ -108,12 +108,13 @@ def require_space(recipe: Recipe, inputs: Inputs, store: Store) -> None:
 
 
 def _on_file(recipe: Recipe, inputs: Inputs, store: Store, need: Need) -> int:
-    """Bytes of the reckoned chunk results for which rows are on file that were made under the same settings."""
+    """Bytes of the reckoned chunk results for which rows are on this disk that were made under the same settings."""
     settings = {name: source_settings(recipe, name) for name in inputs.files}
     rows = dict.fromkeys(settings, 0)
     for made, marker in all_made(store.chunks):
         own = settings.get(made.of)
-        if own is not None and all(made.settings.get(path) == value for path, value in own.items()):
+        here = all(store.chunks.here(name, size) for name, size in marker["files"].items())
+        if here and own is not None and all(made.settings.get(path) == value for path, value in own.items()):
             rows[made.of] += marker["rows"]
     shares = {name: min(1.0, rows[name] / max(1, need.rows[name])) for name in settings}
     return int(sum(need.results[name] * share for name, share in shares.items()))

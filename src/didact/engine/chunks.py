@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 import xxhash
@@ -110,20 +109,12 @@ class MadeFrom:
 
 
 def all_made(folder: Folder) -> Iterator[tuple[MadeFrom, dict[str, Any]]]:
-    """Every whole result in a folder, on this disk the newest first: what it was made from, and its marker."""
-    names = [name for name in folder.children() if name.endswith(MARKER)]
-    for name in sorted(names, key=lambda name: _age(folder.path / name)) if folder.prefix is None else names:
+    """Every whole result in a folder, the newest first: what it was made from, and its marker."""
+    for name in folder.newest_first(MARKER):
         marker = read_marker(folder, name.removesuffix(MARKER))
         made = None if marker is None else MadeFrom.read(marker)
         if marker is not None and made is not None:
             yield made, marker
-
-
-def _age(path: Path) -> tuple[int, str]:
-    try:
-        return -path.stat().st_mtime_ns, path.name
-    except FileNotFoundError:  # gone since it was listed
-        return 0, path.name
 
 
 def write_marker(folder: Folder, key: str, content: dict[str, Any]) -> None:

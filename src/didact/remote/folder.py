@@ -84,6 +84,17 @@ class Folder:
             return dict(sorted(self.prefix.children().items()))
         return {path.name: path.is_dir() for path in sorted(self.path.glob("*")) if not _half_written(path.name)}
 
+    def newest_first(self, ending: str) -> list[str]:
+        """Names of the files directly in the folder that end so, the one written last first; where the times are the
+        same, or the store tells none, in the order of their names.
+        """
+        if self.prefix is not None:
+            written = self.prefix.written()
+        else:
+            written = {name: _written(self.path / name) for name in self.children() if name.endswith(ending)}
+        named = sorted(name for name in written if name.endswith(ending))
+        return sorted(named, key=lambda name: written[name], reverse=True)
+
     def file(self, name: str, size: int | None = None, sha256: str | None = None) -> Path:
         """A file of the folder on this disk; from an object store it is fetched unless the working copy has it.
 
@@ -91,11 +102,16 @@ class Folder:
         something else.
         """
         path = self.path / name
-        if self.prefix is None or (size is not None and path.is_file() and path.stat().st_size == size):
+        if self.prefix is None or (size is not None and self.here(name, size)):
             return path
         prefix = self.prefix
         write_with(path, lambda aside: _fetched(prefix, name, aside, size, sha256))
         return path
+
+    def here(self, name: str, size: int) -> bool:
+        """Whether this disk has a file of that name and size: the file itself, or a copy."""
+        path = self.path / name
+        return path.is_file() and path.stat().st_size == size
 
     def whole(self) -> Path:
         """The folder on this disk with every file in it. For folders that nobody writes to any more."""
@@ -137,6 +153,13 @@ def _fetched(prefix: Prefix, name: str, file: Path, size: int | None, sha256: st
         raise StoreError(f"{prefix.address(name)}: {file.stat().st_size:,} bytes, expected {size:,}")
     if sha256 is not None and sha256_file(file) != sha256:
         raise StoreError(f"{prefix.address(name)}: content differs from its SHA-256; `didact verify` tells more")
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # gone since it was listed
+        return 0
 
 
 def _half_written(name: str) -> bool:

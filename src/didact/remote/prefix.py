@@ -23,6 +23,8 @@ Result = TypeVar("Result")
 _URL = re.compile(r"(?P<protocol>[a-z][a-z0-9+.-]*)(?:::.+|://.*)", re.IGNORECASE)
 _SMALL = 256 << 20
 """Bytes of the largest object that is read into memory: manifests and lists; data goes through files."""
+_WRITTEN = ("LastModified", "last_modified", "mtime", "created")
+"""Where a listing tells when an object was written: on S3, Azure, Google, and in memory."""
 _OWN_RETRIES: dict[str, Any] = {"retries": {"total_max_attempts": 1, "mode": "standard"}}
 """botocore's setting for one attempt: what fails is tried again here, where it is counted."""
 
@@ -150,6 +152,17 @@ class Prefix:
 
         return self._found("list", self.url, ask) or {}
 
+    def written(self) -> dict[str, float]:
+        """When each object directly below the prefix was written, in seconds by the store's clock; 0 where its listing
+        does not tell.
+        """
+
+        def ask() -> dict[str, float]:
+            there = self.filesystem.ls(self.url, detail=True)
+            return {info["name"].rpartition("/")[2]: _time(info) for info in there if info["type"] == "file"}
+
+        return self._found("list", self.url, ask) or {}
+
     def write(self, name: str, content: bytes) -> None:
         """Write a whole object, in place of an older one."""
         self._put(name, lambda url: self.filesystem.pipe_file(url, content))
@@ -229,6 +242,12 @@ class Prefix:
             return persist(call, what, url, self.journal)
         except FileNotFoundError:
             return None
+
+
+def _time(info: Mapping[str, Any]) -> float:
+    """When an object was written, by what a listing says of it."""
+    time: datetime | float = next((info[key] for key in _WRITTEN if key in info), 0.0)
+    return time.timestamp() if isinstance(time, datetime) else time
 
 
 def _unsupported(error: BaseException | None) -> bool:

@@ -98,7 +98,7 @@ class Space(Part):
     """Room on disk, in bytes, reckoned from the inputs."""
 
     results: int = Field(ge=0, description="All chunk results of the build.", examples=[120_000_000])
-    on_file: int = Field(ge=0, description="Of these, on file already.", examples=[0])
+    on_file: int = Field(ge=0, description="Of these, on this disk already.", examples=[0])
     version: int = Field(ge=0, description="The version, and results of stages.", examples=[60_000_000])
     needed: int = Field(
         ge=0, description="What is yet to be written; 0 when the version exists.", examples=[180_000_000]
