@@ -132,6 +132,21 @@ def test_a_build_killed_again_and_again_ends(home: Path, whole: Mapping[str, str
     holds_after_kill(home, tmp_path, whole)
 
 
+def test_the_next_build_deletes_what_was_half_written(home: Path, tmp_path: Path) -> None:
+    """Of results, the build's own work and refs, even when the version is there; never what somebody may yet write."""
+    version = build(tiny(home, store=str(tmp_path)), workers=1)
+    store = Store(tmp_path)
+    folders = (store.chunks, store.stages, store.build(version.manifest.plan), store.data("tiny") / "refs")
+    left = [folder.path / f"{ASIDE}0123456789ab-latest" for folder in folders]
+    for path in left:
+        path.write_bytes(b"half")
+    with store.in_use():
+        build(tiny(home, store=str(tmp_path)), workers=1)
+    assert all(path.exists() for path in left)
+    build(tiny(home, store=str(tmp_path)), workers=1)
+    assert not any(path.exists() for path in left)
+
+
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     """Workers of a killed build do not stay behind."""
     script = tmp_path / "pool.py"

@@ -125,7 +125,7 @@ def _build(
 ) -> Version:
     # Two builds of one plan would write, and give away, the same folder.
     own, other = place.build(inputs.plan).path / "lock", "waiting for another build of the same plan"
-    place.sweep()
+    place.sweep(loaded.name, inputs.plan)
     with place.in_use(lambda: listener.note("waiting for gc")), locked(own, lambda: listener.note(other)):
         done = _built(place, loaded, inputs)
         if done is not None:

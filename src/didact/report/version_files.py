@@ -29,7 +29,8 @@ def write_version_report(version: Version, store: Store, out: Path | None = None
     if home is None:
         raise CallError(f"{version.folder}: stands in no store; say with --out where to write the page")
     folder = home.build(version.manifest.plan)
-    folder.write(REPORT, content)
+    with home.in_use():
+        folder.write(REPORT, content)
     return f"{folder}/{REPORT}"
 
 

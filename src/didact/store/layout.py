@@ -212,11 +212,11 @@ class Store:
         """Raise StoreError when nothing can be made in the store; asked before work begins that would be in vain."""
         require_writable(self.root)
 
-    def sweep(self) -> None:
-        """Delete results that killed builds left half-written on this disk, unless somebody makes something in the
-        store now: those may be theirs.
+    def sweep(self, name: str, plan: str) -> None:
+        """Delete what killed processes left half-written on this disk of results, of the data set's refs and beside the
+        plan's work, unless somebody makes something in the store now: it may be theirs.
         """
-        folders = (self.chunks.path, self.stages.path)
+        folders = (self.chunks.path, self.stages.path, self.data(name).path / "refs", self.build(plan).path)
         if any(any(folder.glob(f"{ASIDE}*")) for folder in folders):
             with locked_if_free(self.root / "builds" / "lock") as alone:
                 for folder in folders if alone else ():
