@@ -132,6 +132,7 @@ GOOD = {"instruction": "Say it.", "input": "", "output": "It is a stone."}
 
 @settings(max_examples=10)
 @given(FILES)
+@example({"lines.jsonl": [b"[]", json.dumps(GOOD).encode()], "sheet.csv": [], "array.json": [], "table.parquet": []})
 @example({"lines.jsonl": [b"no json"], "sheet.csv": [], "array.json": [GOOD], "table.parquet": []})
 @example({"lines.jsonl": [json.dumps(GOOD).encode()] * 3, "sheet.csv": [], "array.json": [GOOD], "table.parquet": []})
 def test_every_row_of_dirty_files_is_found_exactly_once(contents: dict[str, Any]) -> None:

@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+)
 from click.testing import CliRunner, Result
 from s3_server import FailingServer, make_bucket, options_for, serving
 from tiny_recipe import bytes_of, tiny, write_inputs
@@ -146,6 +152,30 @@ def test_one_failed_call_in_ten_changes_no_byte(
     assert any("were made again" in note and "write" in note for note in notes.notes)
     made = version.folder.prefix
     assert made is not None and at.open("").built("tiny", version.manifest.plan) is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="http://there"),
+        ConnectTimeoutError(endpoint_url="http://there"),
+        ConnectionClosedError(endpoint_url="http://there"),
+        ReadTimeoutError(endpoint_url="http://there"),
+        ConnectionResetError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_connection_that_breaks_is_made_again(error: Exception) -> None:
+    """Whenever it breaks: before, while or after a request is sent. S3's library has errors of its own for it."""
+    answers: list[Exception | bytes] = [error, b"answer"]
+
+    def ask() -> bytes:
+        found = answers.pop(0)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    assert retries.persist(ask, "read", "s3://bucket/x", None) == b"answer" and not answers
 
 
 def test_a_lost_answer_of_a_conditional_write_is_no_conflict(server: FailingServer, tmp_path: Path) -> None:

@@ -44,8 +44,13 @@ _REFUSED = frozenset(
         errno.EROFS,
     }
 )
-_NETWORK = frozenset({"HTTPClientError", "ClientConnectionError", "ClientPayloadError", "IncompleteRead", "HttpError"})
-"""Errors of network libraries that are no OSError, by the name of a class they are of; none is imported for this."""
+_NETWORK = frozenset(
+    {"HTTPClientError", "ConnectionError", "ClientConnectionError", "ClientPayloadError", "IncompleteRead", "HttpError"}
+)
+"""Errors of network libraries that are no OSError, by the name of a class they are of; none is imported for this.
+
+botocore has a ConnectionError of its own. A connection that is reset while the request is sent is one.
+"""
 
 
 def transient(error: BaseException) -> bool:

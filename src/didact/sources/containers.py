@@ -73,6 +73,8 @@ def _is_page(start: bytes, suffix: str) -> bool:
 def _text_container(start: bytes, stream: ByteStream, suffix: str) -> Container:
     named_json = suffix in _JSON_SUFFIXES
     first = start.lstrip()[:1]
+    if first == b"[" and suffix in _LINES_SUFFIXES and _opens_with_a_bare_array(start):
+        return "jsonl"
     if first == b"[" and (named_json or _opens_with_an_element(start)):
         return "json"
     if first == b"{" and (named_json or _opens_with_an_object(start)):
@@ -89,6 +91,15 @@ def _opens_with_an_element(start: bytes) -> bool:
     text = start.decode("latin-1").lstrip()
     place = _SPACE.match(text, 1).end()  # type: ignore[union-attr]
     return text[place : place + 1] == "{" and _may_be_json(text, place)
+
+
+def _opens_with_a_bare_array(start: bytes) -> bool:
+    """Whether the first line is an array that holds no object: among lines, a row that is no record."""
+    try:
+        value = orjson.loads(start.lstrip().partition(b"\n")[0])
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, list) and not any(isinstance(one, dict) for one in value)
 
 
 def _opens_with_an_object(start: bytes) -> bool:
