@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -100,6 +104,73 @@ def test_a_worker_that_cannot_start_is_asked_for_again(error: type[Exception], m
     with LocalEngine(2) as engine:
         assert sorted(result for _, result in engine.map(square, range(5))) == [0, 1, 4, 9, 16]
     assert failed
+
+
+def test_a_worker_may_die_while_another_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the server of workers takes to start one: no item is lost, and nobody is waited for afterwards."""
+    connect, calls = forkserver.connect_to_new_process, 0
+
+    def late(descriptors: list[int]) -> tuple[int, int]:
+        nonlocal calls
+        calls += 1
+        found = connect(descriptors)
+        # By then a first worker would have come to its item, and died.
+        time.sleep(2.0 if calls == 2 else 0.0)
+        return found
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", late)
+    before = set(threading.enumerate())
+    with LocalEngine(2) as engine:
+        assert sorted(name for _, name in engine.map(die_once, [tmp_path / "poison", tmp_path / "b"])) == [
+            "b",
+            "poison",
+        ]
+    assert calls == 4
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert multiprocessing.active_children() == []
+
+
+def test_workers_of_a_pool_that_could_not_start_all_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server of workers dies after the first: that one is ended with its pool, and another pool does the work."""
+    connect, calls = forkserver.connect_to_new_process, 0
+
+    def dying(descriptors: list[int]) -> tuple[int, int]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            # By then the first waits for an item.
+            time.sleep(1.0)
+            raise ConnectionResetError
+        return connect(descriptors)
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", dying)
+    with LocalEngine(2) as engine:
+        first = engine.map(square, range(5))
+        assert sorted(result for _, result in first) == [0, 1, 4, 9, 16]
+    assert calls == 4
+    for child in multiprocessing.active_children():
+        child.join(30)
+        assert not child.is_alive()
+
+
+def test_an_item_that_a_broken_pool_forgets_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item that comes in at the moment at which a pool breaks gets no answer from it."""
+    submit = ProcessPoolExecutor.submit
+    forgotten: list[Future[Any]] = []
+
+    def forgetting(self: ProcessPoolExecutor, *arguments: Any) -> Any:
+        if forgotten:
+            return submit(self, *arguments)
+        self._broken = True
+        forgotten.append(Future())
+        return forgotten[0]
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", forgetting)
+    with LocalEngine(2) as engine:
+        assert list(engine.map(square, [7])) == [(7, 49)]
+    assert not forgotten[0].done()
 
 
 def test_an_item_that_kills_three_workers_is_blamed(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ _SMALL = 8_000_000
 """Bytes of input as stored up to which everything runs in this process unless workers are asked for."""
 ATTEMPTS = 3
 """How often an item may be held by a dying worker before it is blamed."""
+_LOOK = 1.0
+"""Seconds between looks at whether a pool broke without saying so."""
 
 
 def available_cores() -> int:
@@ -155,8 +157,19 @@ class LocalEngine:
     def start(self) -> ProcessPoolExecutor:
         """The running pool; started on first use."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=_start_worker)
+            pool = ProcessPoolExecutor(self.workers, mp_context=self._context, initializer=_start_worker)
+            # Python would start each worker when an item finds none idle, while a thread watches those that it knows.
+            # If one of these died meanwhile, the pool closed the pipes that the new one was to get ("handle is
+            # closed"), or waited for it at exit for ever. So all are started before that thread, as when they are
+            # forked from this process.
+            pool._safe_to_dynamically_spawn_children = False  # type: ignore[attr-defined]
+            self._pool = pool
         return self._pool
+
+    @property
+    def broken(self) -> bool:
+        """Whether the running pool lost a worker."""
+        return self._pool is not None and bool(self._pool._broken)
 
     def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
         """Give the pool an item, for which a worker may start."""
@@ -172,7 +185,10 @@ class LocalEngine:
             process.terminate()
 
     def restart(self) -> None:
-        """Drop a pool that lost a worker; the next use starts another."""
+        """Drop a pool that lost a worker; the next use starts another. None of its workers stays behind, not even where
+        it could not start all, or did not know of one.
+        """
+        self._stop_workers()
         self.close(wait_for_workers=False)
 
     def close(self, wait_for_workers: bool = True) -> None:
@@ -192,7 +208,10 @@ class _Round(Generic[Item, Result]):
 
     def results(self) -> Iterator[tuple[Item, Result]]:
         while self._fill():
-            done, _ = wait(self.flying, return_when=FIRST_COMPLETED)
+            done, _ = wait(self.flying, _LOOK, return_when=FIRST_COMPLETED)
+            if not done and self.engine.broken:
+                # Before Python 3.12, an item that comes in just when a pool breaks may be forgotten by it.
+                self._lost(*self.flying.popitem()[1])
             for future in done:
                 item, attempt = self.flying.pop(future)
                 error = future.exception()
