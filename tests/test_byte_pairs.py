@@ -15,8 +15,9 @@ from small_tokenizer import SENTENCES, small_tokenizer
 
 from didact.errors import DataError
 from didact.render import byte_pairs
-from didact.render.byte_pairs import BytePairs, byte_alphabet, is_supported, text_buffers
-from didact.render.pretokens import LETTER, NEWLINE, NUMBER, SPACE, code_point_classes, pre_tokenizer
+from didact.render.byte_pairs import BytePairs, is_supported, text_buffers
+from didact.render.merge_table import joints_of
+from didact.render.pretokens import LETTER, NEWLINE, NUMBER, SPACE, byte_alphabet, code_point_classes, pre_tokenizer
 
 DESCRIPTION = json.loads(small_tokenizer()._literal.to_str())
 BYTE_PAIRS = BytePairs(DESCRIPTION["model"])
@@ -46,7 +47,7 @@ def test_ids_equal_the_librarys(texts: list[str]) -> None:
 @given(TEXTS)
 def test_pieces_are_the_patterns(text: str) -> None:
     """Text is cut at the same places as by the regular expression."""
-    from didact.render.kernels import piece_end
+    from didact.render.pieces import piece_end
 
     data, bounds = text_buffers([text])
     ends, at = [0], 0
@@ -98,7 +99,7 @@ def test_threads_change_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_full_cache_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """When no more pieces can be remembered, they are merged anew to the same ids."""
-    monkeypatch.setattr(byte_pairs, "_CACHED_WORDS", 4)
+    monkeypatch.setattr(byte_pairs, "_LINES", 4)
     tiny = BytePairs(DESCRIPTION["model"])
     for _ in range(2):
         ids, _ = tiny.encode(list(SENTENCES))
@@ -120,6 +121,70 @@ def test_two_merges_of_one_token(texts: list[str]) -> None:
     ids, bounds = BytePairs({"vocab": vocabulary, "merges": merges}).encode(texts)
     found = [ids[start:stop].tolist() for start, stop in itertools.pairwise(bounds.tolist())]
     assert found == [library.encode(text).ids for text in texts]
+
+
+CHARACTERS = "中文字句é🙂ไa "
+
+
+def random_merges(seed: int) -> list[tuple[str, str]]:
+    """Merges of neighbours picked at random, so that most tokens begin and end inside a character."""
+    generator = np.random.default_rng(seed)
+    alphabet = byte_alphabet()
+    symbols = [alphabet[byte] for byte in "".join(generator.choice(list(CHARACTERS), 80)).encode()]
+    merges: dict[tuple[str, str], None] = {}
+    for _ in range(60):
+        place = int(generator.integers(len(symbols) - 1))
+        pair = (symbols[place], symbols[place + 1])
+        if not any(a + b == "".join(pair) for a, b in merges):
+            merges[pair] = None
+        joined: list[str] = []
+        for symbol in symbols:
+            if joined and (joined[-1], symbol) == pair:
+                joined[-1] += symbol
+            else:
+                joined.append(symbol)
+        symbols = joined
+    return list(merges)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tokens_across_characters(seed: int) -> None:
+    """Where tokens hold parts of characters, pieces are cut at no border that one of them spans."""
+    merges = random_merges(seed)
+    vocabulary = {token: n for n, token in enumerate([*byte_alphabet(), *(a + b for a, b in merges)])}
+    library = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=merges))
+    library.pre_tokenizer = pre_tokenizer()
+    generator = np.random.default_rng(seed)
+    texts = ["".join(generator.choice(list(CHARACTERS), 40)) for _ in range(200)]
+    ids, bounds = BytePairs({"vocab": vocabulary, "merges": [" ".join(pair) for pair in merges]}).encode(texts)
+    found = [ids[start:stop].tolist() for start, stop in itertools.pairwise(bounds.tolist())]
+    assert found == [library.encode(text).ids for text in texts]
+
+
+def test_joints_are_those_inside_tokens() -> None:
+    """A joint is what a token holds of the two characters at a border before one beyond ASCII, whole or in part."""
+    spell = dict(enumerate(byte_alphabet()))
+    tokens = [
+        b" \xe4\xb8",
+        b"ab",
+        b"\xe9\xa9",
+        "é中".encode(),
+        b"\xad\xe6\x96\x87",
+        b"\xe4\xb8",
+        b"\xe6",
+        "中a".encode(),
+    ]
+    found = joints_of("".join(spell[byte] for byte in token) for token in tokens)
+    assert found.tolist() == sorted([0x20 << 32 | 0xE4B8, 0xC3A9 << 32 | 0xE4B8AD, 0xAD << 32 | 0xE69687])
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_counts_are_numbers_of_ids(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counting without keeping ids counts those that would be kept."""
+    monkeypatch.setattr(byte_pairs, "_PART_BYTES", 100)
+    texts = [*SENTENCES, "", *WORDS, *MARKS]
+    assert BYTE_PAIRS.count(texts, threads).tolist() == [len(library_ids(text)) for text in texts]
+    assert BYTE_PAIRS.count([]).tolist() == []
 
 
 def test_a_very_long_piece() -> None:

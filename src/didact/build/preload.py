@@ -14,7 +14,8 @@ from didact.recipe.cleaning import CleanSettings
 from didact.recipe.selection import MinHashSettings
 from didact.records import QA, PlainText
 from didact.records.table import Place, texts_column, to_table
-from didact.render.byte_pairs import BytePairs, byte_alphabet
+from didact.render.byte_pairs import BytePairs
+from didact.render.pretokens import byte_alphabet
 
 __all__ = ["count", "losses", "per_record", "shard_files", "side_columns"]
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from didact.errors import DataError
-from didact.render.pretokens import code_point_classes, pre_tokenizer
+from didact.render.pretokens import byte_alphabet, pre_tokenizer
 
 if TYPE_CHECKING:
-    from didact.render.kernels import MergeTable, WordCache
+    from didact.render.kernels import WordCache
+    from didact.render.merges import MergeTable
 
-_CACHED_WORDS = 1 << 18
+_LINES = 1 << 17
+"""Of a cache, 8 MB of them: 3 MB of English text have 30,000 different pieces. At least four, see `kernels`."""
 _PART_BYTES = 8 << 20
 
 
@@ -27,13 +29,6 @@ class Encoded(NamedTuple):
 
     ids: NDArray[np.int32]
     bounds: NDArray[np.int64]
-
-
-def byte_alphabet() -> list[str]:
-    """Stand-in character of each byte, in byte order: printable Latin-1 stands for itself, the rest from U+0100 on."""
-    itself = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = iter(range(0x100, 0x200))
-    return [chr(byte) if byte in itself else chr(next(others)) for byte in range(256)]
 
 
 def is_supported(description: dict[str, Any]) -> bool:
@@ -60,9 +55,19 @@ def text_buffers(texts: Sequence[str] | pa.Array) -> tuple[NDArray[np.uint8], ND
     array = array.cast(pa.large_string())
     _, offsets, data = array.buffers()
     if len(array) == 0 or data is None:
-        return np.empty(0, np.uint8), np.zeros(len(array) + 1, np.int64)
+        return _read_only(np.empty(0, np.uint8)), _read_only(np.zeros(len(array) + 1, np.int64))
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    return np.frombuffer(data, np.uint8), bounds
+    return _read_only(np.frombuffer(data, np.uint8)), _read_only(bounds)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Arrow's buffers are read-only or not; kernels are compiled for one kind of array, so all are made so."""
+    array.setflags(write=False)
+    return array
+
+
+Part = TypeVar("Part")
+_OverPart = Callable[[NDArray[np.uint8], NDArray[np.int64]], Part]
 
 
 class BytePairs:
@@ -76,27 +81,51 @@ class BytePairs:
 
     def encode(self, texts: Sequence[str] | pa.Array, threads: int = 1) -> Encoded:
         """Encode all texts; the result does not depend on the number of threads."""
+        return _joined(self._over_parts(self._encode_part, texts, threads))
+
+    def count(self, texts: Sequence[str] | pa.Array, threads: int = 1) -> NDArray[np.int64]:
+        """Number of ids of each text, (n,)."""
+        return np.concatenate(self._over_parts(self._count_part, texts, threads))
+
+    def _over_parts(self, over: _OverPart[Part], texts: Sequence[str] | pa.Array, threads: int) -> list[Part]:
         data, offsets = text_buffers(texts)
         if self._table is None:
-            self._table = _merge_table(self._model)
+            from didact.render.merge_table import merge_table
+
+            self._table = merge_table(self._model)
         edges = _part_edges(offsets, threads)
         parts = [(data, offsets[a : b + 1]) for a, b in itertools.pairwise(edges)]
         if threads == 1 or len(parts) == 1:
-            return _joined([self._encode_part(*part) for part in parts])
+            return [over(*part) for part in parts]
         with ThreadPoolExecutor(threads) as pool:
-            return _joined(list(pool.map(lambda part: self._encode_part(*part), parts)))
+            return list(pool.map(lambda part: over(*part), parts))
 
     def _encode_part(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> Encoded:
-        from didact.render.kernels import encode_texts
-
-        assert self._table is not None  # set by `encode`, the only caller
         out = np.empty(int(offsets[-1] - offsets[0]), np.int32)
+        bounds = self._run(data, offsets, out, keep=True)
+        return Encoded(out[: bounds[-1]].copy(), bounds)
+
+    def _count_part(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.diff(self._run(data, offsets, np.empty(_longest(offsets), np.int32), keep=False))
+
+    def _run(
+        self, data: NDArray[np.uint8], offsets: NDArray[np.int64], out: NDArray[np.int32], keep: bool
+    ) -> NDArray[np.int64]:
+        from didact.render.kernels import encode_texts
+        from didact.render.merges import ROOM_ROWS
+
+        assert self._table is not None  # set by `_over_parts`, on the way here
         bounds = np.empty(offsets.size, np.int64)
+        room = np.empty((ROOM_ROWS, _longest(offsets) + 1), np.int64)
         # list.pop and list.append are atomic, so a cache is never in two threads
         cache = self._idle.pop() if self._idle else _word_cache()
-        encode_texts(data, offsets, self._table, cache, out, bounds)
+        encode_texts(data, offsets, self._table, cache, room, out, bounds, keep)
         self._idle.append(cache)
-        return Encoded(out[: bounds[-1]].copy(), bounds)
+        return bounds
+
+
+def _longest(offsets: NDArray[np.int64]) -> int:
+    return int(np.diff(offsets).max(initial=0))
 
 
 def _part_edges(offsets: NDArray[np.int64], threads: int) -> list[int]:
@@ -116,31 +145,9 @@ def _joined(parts: list[Encoded]) -> Encoded:
     return Encoded(np.concatenate([part.ids for part in parts]), np.concatenate([np.zeros(1, np.int64), *bounds]))
 
 
-def _merge_table(model: dict[str, Any]) -> MergeTable:
-    from didact.render.kernels import MergeTable, fill_pairs
-
-    vocab: dict[str, int] = model["vocab"]
-    merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
-    left = np.array([vocab[a] for a, _ in merges], dtype=np.int32)
-    right = np.array([vocab[b] for _, b in merges], dtype=np.int32)
-    slots = 1 << max(4, (4 * len(merges)).bit_length())
-    pairs = np.full(slots, np.iinfo(np.uint64).max, dtype=np.uint64)
-    ranks = np.full(slots, -1, dtype=np.int32)
-    fill_pairs(pairs, ranks, left, right)
-    byte_ids = np.array([vocab[character] for character in byte_alphabet()], dtype=np.int32)
-    merged = np.array([vocab[a + b] for a, b in merges], dtype=np.int32)
-    distinct = len(np.unique(merged)) == len(merged)
-    return MergeTable(code_point_classes(), byte_ids, pairs, ranks, merged, distinct)
-
-
 def _word_cache() -> WordCache:
-    from didact.render.kernels import WordCache
+    from didact.render.kernels import LINE, WordCache
 
-    return WordCache(
-        keys=np.zeros(2 * _CACHED_WORDS, dtype=np.uint64),
-        found=np.empty(2 * _CACHED_WORDS, dtype=np.int64),
-        spelt=np.empty(2 * _CACHED_WORDS, dtype=np.int64),
-        text=np.empty(16 * _CACHED_WORDS, dtype=np.uint8),
-        ids=np.empty(8 * _CACHED_WORDS, dtype=np.int32),
-        used=np.zeros(3, dtype=np.int64),
-    )
+    lines = np.zeros(_LINES * LINE + LINE, dtype=np.uint64)
+    aligned = lines[-lines.ctypes.data % 64 // 8 :][: _LINES * LINE]
+    return WordCache(aligned, np.zeros(4 * 0x10000, dtype=np.int32))

@@ -34,6 +34,13 @@ def pre_tokenizer() -> pre_tokenizers.PreTokenizer:
     )
 
 
+def byte_alphabet() -> list[str]:
+    """Stand-in character of each byte, in byte order: printable Latin-1 stands for itself, the rest from U+0100 on."""
+    itself = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(0x100, 0x200))
+    return [chr(byte) if byte in itself else chr(next(others)) for byte in range(256)]
+
+
 @functools.cache
 def code_point_classes() -> NDArray[np.uint8]:
     """Class of every code point, (0x110000,) uint8, read out of the regex engine that `tokenizers` uses.

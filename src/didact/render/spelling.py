@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from didact.render.byte_pairs import byte_alphabet
+from didact.render.pretokens import byte_alphabet
 from didact.render.tokenizer import Tokenizer
 from didact.text.shown import visible
 

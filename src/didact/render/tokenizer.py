@@ -94,8 +94,8 @@ class Tokenizer:
     def encode_many(self, texts: Sequence[str] | pa.Array, threads: int = 1) -> Encoded:
         """Ids of many texts in one array; the same ids as `encode`, for any number of threads.
 
-        An Arrow string array is read in place. About 25 MB of text a second and thread on a vocabulary learned here;
-        other files take the way of the `tokenizers` library, at about a tenth of that.
+        An Arrow string array is read in place. About 70 MB of text a second and thread on a vocabulary learned here;
+        other files take the way of the `tokenizers` library, at about a thirtieth of that.
         """
         if self._byte_pairs is not None and _is_much(texts):
             return self._byte_pairs.encode(texts, threads)
@@ -112,6 +112,8 @@ class Tokenizer:
 
     def count_batch(self, texts: Sequence[str] | pa.Array, threads: int = 1) -> NDArray[np.int32]:
         """Number of ids of each text, (n,) int32."""
+        if self._byte_pairs is not None and _is_much(texts):
+            return self._byte_pairs.count(texts, threads).astype(np.int32)
         return np.diff(self.encode_many(texts, threads).bounds).astype(np.int32)
 
     def decode(self, ids: Iterable[int], *, reserved: bool = False) -> str:

@@ -1,0 +1,39 @@
+"""How kernels over text are compiled: cached on disk, without the interpreter's lock and without reference counts.
+
+numba counts references to arrays at every call from one compiled function to another, each time by an atomic
+operation. Functions that are called for every character or word spent two thirds of their time so. `_nrt=False` leaves
+the counting out. A kernel then cannot make an array: its caller, in Python, hands it all that it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def _compiled(function: Function, **options: bool) -> Function:
+    return cast("Function", njit(nogil=True, _nrt=False, **options)(function))  # type: ignore[call-overload]
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function that Python calls.
+
+    It is compiled anew when its own file changes, not when that of a function it calls does: then remove `*.nbi`.
+    """
+    return _compiled(function, cache=True)
+
+
+def part(function: Function) -> Function:
+    """Compile a function that kernels call."""
+    return _compiled(function)
+
+
+def inlined(function: Function) -> Function:
+    """Compile a small function that kernels call for every character or word: handing it arrays costs more than it
+    does, so its code is put where it is called.
+    """
+    return _compiled(function, forceinline=True)
