@@ -19,6 +19,7 @@ from didact.records.checks import check
 from didact.records.codes import CODES
 from didact.records.findings import Problem
 from didact.records.fixes import TEXT_FIXES
+from didact.records.screening import doubts_of
 from didact.render.template import TEMPLATES
 from didact.text.clean_rules import control_characters, controls, invisible_characters
 from didact.validate import validate
@@ -27,12 +28,17 @@ Row = dict[str, Any]
 
 
 def problems(format_name: str, row: Row) -> set[tuple[str, str]]:
-    """Codes and pointers of a row: what its adapter notes, what the checks find, or the error it is refused with."""
+    """Codes and pointers of a row: what its adapter notes, what the checks find, or the error it is refused with.
+
+    Screening the record beforehand spares no check that finds something.
+    """
     try:
         reading = get(format_name).read(row, None)
     except RowError as error:
         return {(error.code, error.pointer)}
     found: list[Problem] = [*reading.notes, *check(reading.record)]
+    texts = reading.record.texts()
+    assert found[len(reading.notes) :] == check(reading.record, texts, *doubts_of([texts]))
     assert all(message and "\n" not in message for _, _, message in found)
     return {(code, pointer) for code, pointer, _ in found}
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numba import njit
 
 from didact.recipe.cleaning import CleanSettings
+from didact.text.characters import codes_in
 from didact.text.clean_rules import (
     ALWAYS_REMOVED,
     BIDI_CONTROLS,
@@ -49,11 +50,6 @@ _SHORTEST_KEY = 14
 """Characters without white space that every access key has at least."""
 
 
-def _codes(ranges: str) -> npt.NDArray[np.int64]:
-    bounds = [[int(code, 16) for code in part.split("-")] for part in ranges.split()]
-    return np.concatenate([np.arange(pair[0], pair[-1] + 1) for pair in bounds])
-
-
 @cache
 def _not_composed() -> npt.NDArray[np.int64]:
     """Code points that a text in Normalization Form C may lack or need to move: composable, reordered or replaced."""
@@ -80,12 +76,12 @@ def _watched(settings: CleanSettings) -> npt.NDArray[np.uint8]:
         ]
     )
     if settings.mojibake:
-        watch[_codes(MOJIBAKE_PAIR)] |= _PAIR
-        watch[_codes(C1)] |= _ALONE
+        watch[codes_in(MOJIBAKE_PAIR)] |= _PAIR
+        watch[codes_in(C1)] |= _ALONE
     if settings.unicode:
         watch[_not_composed()] |= _ALONE
     if settings.controls:
-        watch[_codes(f"B-D 85 2028-2029 {ALWAYS_REMOVED} {BIDI_CONTROLS} {JOINERS} {TAGS}")] |= _ALONE
+        watch[codes_in(f"B-D 85 2028-2029 {ALWAYS_REMOVED} {BIDI_CONTROLS} {JOINERS} {TAGS}")] |= _ALONE
     for characters, bit in (
         (alone, _ALONE),
         (BLANKS, _BLANK),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import re2
 
 from didact.records.base import Text
+from didact.records.doubts import ANOTHER, IDENTITY, SHAPE, TAGS
 from didact.records.findings import Problem
 from didact.records.text_checks import quoted
 from didact.text.clean_rules import without_code
@@ -15,6 +16,8 @@ from didact.text.clean_rules import without_code
 _WIDE = "⺀"
 """Characters from here on say as much as three or four letters."""
 
+_MARKS = b"<[&\\{AGIPT:#"
+_UNREMARKABLE = bytes({*range(32, 127), *range(128, 256), *b"\t\n\r"} - {*_MARKS})
 _MERGED = re2.compile(r"(?m)^[ \t]*(?:(?:#{1,4} ?)?\d{1,3} ?[.)、] ?|#{2,4} ?)(?:Instruction|指令|指示) ?[:：]")
 
 _OTHER_MAKERS = "OpenAI|Open AI|Anthropic|Google|Meta AI|DeepMind|Microsoft|LAION|LMSYS|Mistral AI|Alibaba|DeepSeek"
@@ -54,45 +57,29 @@ _OPEN_WORDS = frozenset({
     "because", "although", "whereas", "unless", "which", "who", "whose", "is", "are", "was", "were", "been", "be",
 })  # fmt: skip
 """Words that no sentence ends with, or hardly one."""
+_OPEN_LETTERS = frozenset(word[-1] for word in _OPEN_WORDS)
+_OPEN_MARKS = ",、，"
 _NOT_PROSE = frozenset("{}=<>|#`\\_")
 
 _LOOP_REACH = 600
 """Longest unit of a loop that is looked for."""
 _LOOP_NEEDLE = 24
-_LOOP_LEAST = 120
+LOOP_LEAST = 120
 _LOOP_ROUNDS = 5
 
 _ECHO_LEAST = 20
-_ECHO_LEAST_WIDE = 8
-
+ECHO_LEAST = 8
+"""Characters below which an answer is no echo; Chinese ones from here on."""
 
 Search = tuple[str, Callable[[str], str]]
 """A code, and the search for it: from an answer to what is said of the problem, or an empty text."""
 
 
-def searches_worth(whole: str, marks: bytes) -> list[Search]:
-    """The searches that the joined texts may answer, by what `marks_in` says of them; for most records none.
-
-    Marks stand side by side where what stood between them is left out, so a hit among them is only worth a second look.
+def answer_problems(texts: Sequence[Text], doubts: int) -> list[Problem]:
+    """Problems of the answers among a record's texts, as far as there are doubts; a preference's rejected candidates
+    may be as bad as they are.
     """
-    left = marks.decode("latin-1")
-    chinese = not whole.isascii()
-    found: list[Search] = []
-    if (("I:" in left or "#I" in left) and "Instruction" in whole) or (chinese and "指" in whole):
-        found.append(("CO004", _merged))
-    if (
-        ("AI" in left and "AI" in whole)
-        or ("GPT" in left and "GPT" in whole)
-        or (chinese and "我" in whole and any(map(whole.__contains__, _SELF_ZH)))
-    ):
-        found.append(("CO008", _identity))
-    if "<" in left or (chinese and "◁" in whole):
-        found.append(("CO009", _tags))
-    return found
-
-
-def answer_problems(texts: Sequence[Text], searches: Sequence[Search]) -> list[Problem]:
-    """Problems of the answers among a record's texts; a preference's rejected candidates may be as bad as they are."""
+    searches = _searches_worth(texts, doubts)
     found: list[Problem] = []
     asked: list[str] = []
     for field, role, text in texts:
@@ -100,7 +87,7 @@ def answer_problems(texts: Sequence[Text], searches: Sequence[Search]) -> list[P
             if field[0] == "c" and field.startswith("candidates/") and not field.startswith("candidates/0/"):
                 continue
             answer = text.strip()
-            if (size := len(answer)) >= _ECHO_LEAST_WIDE and (problem := _shape(answer, size, asked)):
+            if doubts & SHAPE and (size := len(answer)) >= ECHO_LEAST and (problem := _shape(answer, size, asked)):
                 found.append((problem[0], f"/{field}", problem[1]))
             for code, search in searches:
                 if said := search(text):
@@ -110,15 +97,42 @@ def answer_problems(texts: Sequence[Text], searches: Sequence[Search]) -> list[P
     return found
 
 
+def _searches_worth(texts: Sequence[Text], doubts: int) -> list[Search]:
+    """The searches that a record's texts may answer, as far as there are doubts."""
+    if not doubts & (ANOTHER | IDENTITY | TAGS):
+        return []
+    whole = " ".join([text.text for text in texts])
+    found: list[Search] = []
+    if doubts & ANOTHER and _has_heading(whole):
+        found.append(("CO004", _merged))
+    if doubts & IDENTITY and (
+        "AI" in whole or "GPT" in whole or ("我" in whole and any(map(whole.__contains__, _SELF_ZH)))
+    ):
+        found.append(("CO008", _identity))
+    if doubts & TAGS:
+        found.append(("CO009", _tags))
+    return found
+
+
+def _has_heading(whole: str) -> bool:
+    """Whether a heading of an example may stand in a text: a colon follows its word, or the word a number sign, where
+    no other mark stands between.
+    """
+    if "指" in whole:
+        return True
+    left = whole.encode(errors="surrogatepass").translate(None, _UNREMARKABLE) if "Instruction" in whole else b""
+    return b"I:" in left or b"#I" in left
+
+
 def _shape(answer: str, size: int, asked: Sequence[str]) -> tuple[str, str] | None:
     """Problems that need no phrase: echo, loop, end."""
     if answer in asked:
         if size >= _ECHO_LEAST or answer[0] >= _WIDE:
             return "CO005", "the answer is what was given to it, word for word"
-    elif size >= _LOOP_LEAST:
+    elif size >= LOOP_LEAST:
         if period := _loop(answer, size):
             return "CO007", f"the answer ends in a loop of {period} characters: '{quoted(answer, size - 25)}'"
-        if size >= _LONG and (answer[-1].isalpha() or answer[-1] in ",、，") and _cut_off(answer):
+        if size >= _LONG and (answer[-1].isalpha() or answer[-1] in _OPEN_MARKS) and _cut_off(answer):
             return "CO006", f"the answer ends inside a sentence: '{quoted(answer, size - 25)}'"
     return None
 
@@ -133,7 +147,7 @@ def _loop(answer: str, size: int) -> int:
     if before < 0:
         return 0
     period = size - _LOOP_NEEDLE - before
-    least = max(_LOOP_LEAST, _LOOP_ROUNDS * period)
+    least = max(LOOP_LEAST, _LOOP_ROUNDS * period)
     if least > size or answer[-least:-period] != answer[size + period - least :]:
         return 0
     return period if any(character.isalpha() for character in answer[-period:]) else 0
@@ -150,6 +164,24 @@ def _cut_off(answer: str) -> bool:
     if len(_SENTENCE_END.findall(line)) < 2 or not _NOT_PROSE.isdisjoint(line):
         return False
     return line.rpartition(" ")[2] in _OPEN_WORDS or (answer[-1] == "," and answer[-2].isalpha())
+
+
+def odd_endings(answers: Sequence[str], places: Iterable[int]) -> list[int]:
+    """Those places at which an answer of `LOOP_LEAST` characters or more, without outer white space, may end in a loop
+    or inside a sentence.
+    """
+    found: list[int] = []
+    for place in places:
+        answer = answers[place]
+        size = len(answer)
+        longest = size // _LOOP_ROUNDS if size < _LOOP_ROUNDS * _LOOP_REACH else _LOOP_REACH
+        if (
+            answer.rfind(answer[-_LOOP_NEEDLE:], size - longest - _LOOP_NEEDLE, size - 1) >= 0
+            or (last := answer[-1]) in _OPEN_MARKS
+            or (last in _OPEN_LETTERS and answer[answer.rfind(" ") + 1 :] in _OPEN_WORDS)
+        ):
+            found.append(place)
+    return found
 
 
 def _merged(answer: str) -> str:

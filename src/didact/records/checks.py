@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from didact.records import QA, Chat, MediaPart, Message, Preference, Record, Task
-from didact.records.answer_checks import answer_problems, searches_worth
+from didact.records.answer_checks import answer_problems
 from didact.records.base import Common, Text
+from didact.records.doubts import EMPTY, EVERY, OF_ANSWERS
 from didact.records.findings import Problem
-from didact.records.text_checks import marks_in, text_problems
+from didact.records.text_checks import text_problems
 from didact.records.tool_checks import Placed, tool_problems
 
 __all__ = ["Problem", "check"]
@@ -18,18 +19,23 @@ __all__ = ["Problem", "check"]
 _SYSTEM = ("system", "developer")
 
 
-def check(record: Record, texts: Sequence[Text] | None = None) -> list[Problem]:
+def check(record: Record, texts: Sequence[Text] | None = None, doubts: int = EVERY) -> list[Problem]:
     """Every problem of a well-shaped record, errors and warnings.
 
-    `texts` are the record's texts, for callers that have them at hand.
+    `texts` are the record's texts, for callers that have them at hand; `doubts` what `doubts_of` says of them.
     """
+    own = _OF_KIND.get(type(record))
+    if not doubts and own is None:
+        return []
     given = record.texts() if texts is None else texts
-    whole = " ".join([text.text for text in given])
-    marks = marks_in(whole)
-    found = _emptiness(record, given)
-    found += text_problems(given, whole, marks)
-    found += answer_problems(given, searches_worth(whole, marks))
-    if own := _OF_KIND.get(type(record)):
+    found = _emptiness(record, given) if doubts & EMPTY else []
+    if doubts:
+        found += text_problems(given, doubts)
+    if doubts & OF_ANSWERS:
+        found += answer_problems(given, doubts)
+    if doubts & EMPTY and isinstance(record, Task):
+        found += _definition(record)
+    if own is not None:
         found += own(record)
     return found
 
@@ -150,9 +156,8 @@ def _candidates(record: Preference) -> Iterator[Problem]:
 
 
 _OF_KIND: dict[type[Common], Callable[[Any], Iterator[Problem]]] = {
-    Task: _definition,
     Chat: _conversation,
     QA: _answers,
     Preference: _candidates,
 }
-"""The checks of each kind's own fields."""
+"""The checks of each kind's own fields, whatever its texts."""

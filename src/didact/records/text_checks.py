@@ -8,76 +8,67 @@ from unicodedata import is_normalized
 import re2
 
 from didact.records.base import Text
+from didact.records.doubts import (
+    DECOMPOSED,
+    ENTITIES,
+    LINE_ENDS,
+    LOST,
+    MOJIBAKE,
+    PLACEHOLDERS,
+    SENTENCE,
+    TOKENS,
+    UNSHOWN,
+)
 from didact.records.findings import Problem
 from didact.records.fixes import TEXT_FIXES
-from didact.text.clean_rules import maybe_mojibake, without_code
+from didact.text.clean_rules import without_code
 
 _REACH = 30
 """Characters of a text that a message shows."""
-
-_SIGNS = b"<[&\\{"
-_PHRASE_LETTERS = b"AGIPT:#"
-_CONTROL_CODES = bytes({*range(32), 127} - set(b"\t\n\r"))
-_UNREMARKABLE = bytes(set(range(256)) - set(_SIGNS + _PHRASE_LETTERS + _CONTROL_CODES))
 
 _CONTROL_TOKEN = re2.compile(
     r"<\|[A-Za-z][A-Za-z0-9_]{1,40}\|>|<｜[^<>｜\n]{2,40}｜>|\[/?INST\]|<</?SYS>>"
     r"|<(?:start_of_turn|end_of_turn|bos|eos|pad)>|</?tool_call>"
 )
-_UNPAIRED_SENTENCE = re2.compile(r"(?:^\s*<s>|</s>\s*$)")
+_OUTSIDE = " \t\n\f\r"
 _UNFILLED = re2.compile(r"(?:^|[^${\\])(\{\{ ?[A-Za-z][A-Za-z_]{1,40} ?\}\})(?:[^}]|$)")
 
 
-def marks_in(whole: str) -> bytes:
-    """What of some text may be a mark of dirt, in its order: one cheap pass that spares most texts every other check.
-
-    Kept are control codes, `<[&\\{`, and letters that tell rare phrases apart: see `answer_checks`.
-    """
-    return whole.encode(errors="surrogatepass").translate(None, _UNREMARKABLE)
-
-
-def text_problems(texts: Sequence[Text], whole: str, marks: bytes) -> list[Problem]:
-    """Problems of single texts. `whole`: the texts with a blank between them; `marks`: what `marks_in` says of it."""
-    dirt = marks.translate(None, _PHRASE_LETTERS)
-    if not dirt and whole.isascii():
-        return []
-    return list(_problems(texts, whole, dirt))
-
-
-def _problems(texts: Sequence[Text], whole: str, dirt: bytes) -> Iterator[Problem]:
-    if b"<" in dirt or (b"[" in dirt and "INST]" in whole):
-        yield from _control_tokens(texts)
-    if b"&" in dirt:
+def text_problems(texts: Sequence[Text], doubts: int) -> Iterator[Problem]:
+    """Problems of single texts, as far as there are doubts."""
+    if doubts & (TOKENS | SENTENCE):
+        yield from _control_tokens(texts, doubts)
+    if doubts & ENTITIES:
         yield from _mended(texts, "CO012", "entities", "HTML entities")
-    if b"\\" in dirt and "\\n" in whole:
+    if doubts & LINE_ENDS:
         yield from _mended(texts, "CO011", "line_ends", "a literal \\n")
-    if b"{{" in dirt:
+    if doubts & PLACEHOLDERS:
         yield from _unfilled(texts)
-    if not whole.isascii():
-        yield from _unicode(texts, whole)
-    elif dirt.translate(None, _SIGNS):
-        yield from _mended(texts, "UN001", "control_characters", "a control character")
-
-
-def _unicode(texts: Sequence[Text], whole: str) -> Iterator[Problem]:
-    if "\ufffd" in whole:
+    if doubts & LOST:
         for text in texts:
             if (at := text.text.find("\ufffd")) >= 0:
                 yield "UN007", f"/{text.field}", f"a replacement character at character {at}"
-    if maybe_mojibake(whole):
-        yield from _mended(texts, "UN002", "mojibake", "mojibake")
-    if not _shows_all(whole):
-        unread = [text._replace(text=TEXT_FIXES["mojibake"](text.text)) for text in texts]
-        yield from _mended(unread, "UN001", "control_characters", "a control character")
-        yield from _mended(texts, "UN004", "invisible_characters", "an invisible character")
-    if not is_normalized("NFC", whole):
+    if doubts & (MOJIBAKE | UNSHOWN):
+        yield from _misread(texts, doubts)
+    if doubts & DECOMPOSED and not all(is_normalized("NFC", text.text) for text in texts):
         yield from _mended(texts, "UN005", "compose", "decomposed letters")
 
 
-def _shows_all(whole: str) -> bool:
+def _misread(texts: Sequence[Text], doubts: int) -> Iterator[Problem]:
+    """Mojibake; and control characters that are none of it, and invisible ones, where not all characters are seen."""
+    mend = TEXT_FIXES["mojibake"]
+    read = [text._replace(text=mend(text.text)) for text in texts] if doubts & MOJIBAKE else texts
+    for text, mended in zip(texts, read, strict=True):
+        yield from _changed(text, mended.text, "UN002", "mojibake")
+    if not all(_shows_all(text.text) for text in texts):
+        yield from _mended(read, "UN001", "control_characters", "a control character")
+        yield from _mended(texts, "UN004", "invisible_characters", "an invisible character")
+
+
+def _shows_all(text: str) -> bool:
     """Whether all characters are seen; what is not told apart here is only looked at more closely."""
-    return whole.isprintable() or (
-        whole.replace("\n", "").replace("\t", "").replace("\r", "").replace("\u3000", "").isprintable()
+    return text.isprintable() or (
+        text.replace("\n", "").replace("\t", "").replace("\r", "").replace("\u3000", "").isprintable()
     )
 
 
@@ -85,9 +76,12 @@ def _mended(texts: Sequence[Text], code: str, fix: str, what: str) -> Iterator[P
     """A problem of every text that a fix changes, at the first character that it changes."""
     mend = TEXT_FIXES[fix]
     for text in texts:
-        mended = mend(text.text)
-        if mended is not text.text and mended != text.text:
-            yield code, f"/{text.field}", _first_change(text.text, mended, what)
+        yield from _changed(text, mend(text.text), code, what)
+
+
+def _changed(text: Text, mended: str, code: str, what: str) -> Iterator[Problem]:
+    if mended is not text.text and mended != text.text:
+        yield code, f"/{text.field}", _first_change(text.text, mended, what)
 
 
 def _first_change(before: str, after: str, what: str) -> str:
@@ -104,13 +98,23 @@ def quoted(text: str, at: int) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in shown)
 
 
-def _control_tokens(texts: Sequence[Text]) -> Iterator[Problem]:
-    for text in texts:
-        found = _CONTROL_TOKEN.search(text.text)
-        if found is None and "s>" in text.text and ("<s>" in text.text) != ("</s>" in text.text):
-            found = _UNPAIRED_SENTENCE.search(text.text)
-        if found is not None:
-            yield "UN006", f"/{text.field}", f"the control token '{found[0].strip()}' at character {found.start()}"
+def _control_tokens(texts: Sequence[Text], doubts: int) -> Iterator[Problem]:
+    for field, _, text in texts:
+        possible = doubts & TOKENS and ("<" in text or "INST]" in text)
+        found = _CONTROL_TOKEN.search(text) if possible else None
+        token, at = (found[0], found.start()) if found else _unpaired_sentence(text)
+        if token:
+            yield "UN006", f"/{field}", f"the control token '{token}' at character {at}"
+
+
+def _unpaired_sentence(text: str) -> tuple[str, int]:
+    """`<s>` at the beginning of a text or `</s>` at its end, and where, when the other is missing."""
+    if "s>" not in text or (opened := "<s>" in text) == ("</s>" in text):
+        return "", 0
+    if opened:
+        return "<s>" * text.lstrip(_OUTSIDE).startswith("<s>"), 0
+    kept = text.rstrip(_OUTSIDE)
+    return "</s>" * kept.endswith("</s>"), len(kept) - 4
 
 
 def _unfilled(texts: Sequence[Text]) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from didact.recipe.sources import Source, Unit
 from didact.records import Chat, Header, PlainText, Preference, Record
 from didact.records.base import Text, Turn
 from didact.records.checks import check
-from didact.records.findings import CODES, Finding
+from didact.records.findings import CODES, Finding, Problem
+from didact.records.screening import doubts_of
 from didact.records.table import Place
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.cutting import read_blocks
@@ -103,34 +104,58 @@ def read_block(
     header = header_of(block, adapter)
     if isinstance(header, Header):
         read.headers[header.id] = header
-    found = rows(block, row_limit)
+    made = _made(read, block, rows(block, row_limit), adapter, header, source)
+    while few := list(islice(made, _TOGETHER)):
+        doubts = iter(doubts_of([one[3] for one in few if not isinstance(one, Finding)]))
+        for one in few:
+            if isinstance(one, Finding):
+                _reject(read, block, one)
+            elif _accepted(read, block, one, next(doubts)) and keep_rows:
+                _keep_row(one[2], block, one[0], one[1], adapter, source)
+    return read
+
+
+_TOGETHER = 1024
+"""Records that are screened for problems at once: few enough to stay in the processor's cache from step to step."""
+_Made = tuple[Row, str, Record, list[Text], str, list[Problem]]
+"""A row that became a record: the row, its pointer in a nested file's element, the record, its texts, its id, and what
+is odd about the row."""
+
+
+def _made(
+    read: BlockRead,
+    block: Block,
+    found: Iterator[Row | Finding],
+    adapter: Adapter,
+    header: Header | RowError | None,
+    source: Source,
+) -> Iterator[_Made | Finding]:
+    """The rows of a block, nested ones unfolded, as records or as the findings that reject them. Counts them all."""
     for row, inside in zip(found, repeat("")) if adapter.unfold is None else _unfolded(found, adapter.unfold, block):
         read.rows += 1
         if isinstance(row, Finding):
-            _reject(read, block, row)
+            yield row
         elif source.where and not _selected(row.value, source):
             read.unselected += 1
         elif isinstance(header, RowError):
-            _reject(
-                read,
-                block,
-                _finding(block, row, (header.code, header.pointer, f"in what the file says once: {header.message}")),
-            )
+            why = (header.code, header.pointer, f"in what the file says once: {header.message}")
+            yield _finding(block, row, why)
         else:
-            _read_row(read, block, row, inside, adapter, header, source)
-            if keep_rows:
-                _keep_row(read, block, row, inside, adapter, source)
-    return read
+            try:
+                yield _made_of(row, inside, adapter, header, source, read.described)
+            except RowError as error:
+                yield _finding(block, row, (error.code, error.pointer, error.message), inside)
 
 
 _DESCRIBING = ("system", "license", "language", "task", "split", "group")
 """Settings of a source that say something about all its records."""
+_DEFAULTS = ("language", "task", "split")
+"""Those of them that a record's own word goes before."""
 
 
-def _keep_row(read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, source: Source) -> None:
-    """Put the row into the record that was just made of it, as its author spelt it where it is JSON."""
-    record = read.records[-1] if read.records else None
-    if record is None or record.origin is None or read.places[-1].index != row.index or record.origin.row is not None:
+def _keep_row(record: Record, block: Block, row: Row, inside: str, adapter: Adapter, source: Source) -> None:
+    """Put the row into the record that was made of it, as its author spelt it where it is JSON."""
+    if record.origin is None:
         return
     own = renamed(row.value, source.columns, adapter)
     as_written = block.container in ("jsonl", "json", "object") and not inside and own is row.value
@@ -171,34 +196,33 @@ def header_of(block: Block, adapter: Adapter) -> Header | RowError | None:
         return RowError("JS001", str(error).partition("\n")[0])
 
 
-def _read_row(
-    read: BlockRead, block: Block, row: Row, inside: str, adapter: Adapter, header: Header | None, source: Source
-) -> None:
-    """One row: a record with its findings, or a rejected row. `inside` is its pointer in a nested file's element."""
+def _made_of(row: Row, inside: str, adapter: Adapter, header: Header | None, source: Source, described: bool) -> _Made:
+    """A row as a record. Raises RowError."""
     columns = source.columns
-    try:
-        reading = reading_of(renamed(row.value, columns, adapter) if columns else row.value, adapter, header)
-        record = reading.record
-        if read.described:
-            record = _with_metadata(record, row.value, source, header)
-        texts = record.texts()
-        identity = _identity(record, texts)
-    except RowError as error:
-        _reject(read, block, _finding(block, row, (error.code, error.pointer, error.message), inside))
-        return
-    problems = [*reading.notes, *check(record, texts)]
-    if problems or row.notes:
+    record, notes = reading_of(renamed(row.value, columns, adapter) if columns else row.value, adapter, header)
+    if described:
+        record = _with_metadata(record, row.value, source, header)
+    texts = record.texts()
+    return row, inside, record, texts, _identity(record, texts), notes
+
+
+def _accepted(read: BlockRead, block: Block, made: _Made, doubts: int) -> bool:
+    """Whether a record's problems leave it one; it and they are put into what was read. doubts: see `check`."""
+    row, inside, record, texts, identity, notes = made
+    problems = check(record, texts, doubts)
+    if problems or notes or row.notes:
         found = [_finding(block, row, problem) for problem in row.notes]
-        found += [_finding(block, row, problem, inside) for problem in problems]
+        found += [_finding(block, row, problem, inside) for problem in (*notes, *problems)]
         read.findings += found
         decisive = next((finding for finding in found if finding.severity == "error"), None)
         if decisive is not None:
             read.rejected.append(Rejected(decisive, _excerpt(block, row.index)))
-            return
+            return False
     record.assign(source=block.source, id=identity)
     read.records.append(record)
     read.texts.append(texts)
     read.places.append(Place(block.path, row.index, row.line, row.offset))
+    return True
 
 
 def reading_of(value: Any, adapter: Adapter, header: Header | None) -> Reading:
@@ -264,12 +288,12 @@ def _with_metadata(record: Record, row: Any, source: Source, header: Header | No
     """The record with what the source's settings say about all its records."""
     if source.system:
         record = _prompted(record, source.system, header)
-    record.assign(
-        license=source.license if source.license is not None else record.license,
-        language=record.language if record.language is not None else source.language,
-        task=record.task if record.task is not None else source.task,
-        split=record.split if record.split is not None else source.split,
-    )
+    fields = vars(record)
+    if source.license is not None:
+        fields["license"] = source.license
+    for name in _DEFAULTS:
+        if fields[name] is None:
+            fields[name] = getattr(source, name)
     if source.group is not None and (group := value_at(row, source.group)) is not None:
         record.group = str(group)
     return record

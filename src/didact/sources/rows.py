@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from didact.records.findings import Finding
 from didact.sources.blocks import ROW_LIMIT, Block
 from didact.sources.containers import ROW_VALUES, Container, is_dense
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
-from didact.sources.keys import TooDeep, repeated_keys
+from didact.sources.keys import TooDeep, key_colons, repeated_keys
 
 
 @dataclass(slots=True)
@@ -48,13 +49,15 @@ def rows(block: Block, row_limit: int = ROW_LIMIT) -> Iterator[Row | Finding]:
     parse = _parser(block, row_limit)
     is_json = block.container in ("jsonl", "json", "object")
     data, index, base = block.data, block.first, block.offset
-    for start, end, line in zip(block.starts.tolist(), block.ends.tolist(), block.lines.tolist(), strict=True):
+    colons = key_colons(data, block.starts, block.ends) if is_json else repeat(0)
+    places = zip(block.starts.tolist(), block.ends.tolist(), block.lines.tolist(), strict=True)
+    for (start, end, line), keys in zip(places, colons, strict=False):
         try:
             if end - start > row_limit:
                 raise _Unreadable("JS007", f"the row has {end - start} bytes, more than {row_limit}")
             raw = data[start:end]
             value = parse(raw)
-            yield Row(index, line, base + start, value, repeated_keys(raw, value) if is_json else ())
+            yield Row(index, line, base + start, value, repeated_keys(raw, value, keys) if is_json else ())
         except TooDeep as error:
             yield Finding("JS001", block.path, index, line, base + start, "", str(error))
         except _Unreadable as error:

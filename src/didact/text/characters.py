@@ -90,6 +90,16 @@ def _class_of(character: str) -> int:
     return _BITS[category[0]] | (UPPER if category in ("Lu", "Lt") else 0)
 
 
+def codes_in(ranges: str) -> npt.NDArray[np.int64]:
+    """The code points of ranges.
+
+    >>> codes_in("41-43 61").tolist()
+    [65, 66, 67, 97]
+    """
+    bounds = [[int(code, 16) for code in part.split("-")] for part in ranges.split()]
+    return np.concatenate([np.arange(pair[0], pair[-1] + 1) for pair in bounds])
+
+
 def class_of(character: str) -> int:
     """The class bits of one character.
 

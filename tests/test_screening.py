@@ -1,0 +1,86 @@
+"""Screening: the checks that it spares a record would find nothing, whatever the record says."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import RECORDS, TEXT
+
+from didact.records import QA, Answer, Chat, Message, PlainText, Record, Task, Text, TextPart
+from didact.records.checks import check
+from didact.records.doubts import DECOMPOSED, EVERY, MOJIBAKE, UNSHOWN
+from didact.records.screening import doubts_of
+from didact.text.clean_rules import control_characters, invisible_characters, mojibake
+
+PROSE = "It grows in the hills of Assam, in Fujian and in Kenya. Tea is made of it. " * 2
+SCRAPS = st.sampled_from((
+    " ", "  ", "\n", "\r\n", "\t", "\u3000", "\u2028", "\xa0", "\x07", "\x85", "\x1c", "a", "Z", "é", "中", "。",
+    "，", "“", "🚀", "<", "|", ">", "[", "]", "/", "&", "\\", "{", "}", "A", "I", "G", "P", "T", "_", ":", "#", "：",
+    "；", "<s>", "</s>", "<|im_end|>", "<｜end｜>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<eos>", "<bos>",
+    "<pad>", "<start_of_turn>", "</tool_call>", "<tool_call>", "<b>", "<br/>", "&amp;", "&#39;", "& ", "\\n", "\\nu",
+    "{{name}}", "{{ x", "AI", "GPT", "AIs", "As an AI language model, I", "I was trained by OpenAI",
+    "作为一个人工智能语言模型，我", "我是", "语言模型", "指", "指令：", "1. Instruction:", "\n### Instruction",
+    "# 1. Instruction：", "\n2. 指令：", "<think>", "</think>", "<|begin_of_thought|>", "◁think▷", "◁/think▷", "\ufffd",
+    "Ã¨", "crÃ¨me", "â€™", "â€¨", "§§", "Ак", "±√", "\u200b", "\u200d", "👩\u200d🚀", "e\u0301", "\u0301", "각", "ᄀ",
+    "ᅡ", "が", "か\u3099", "Å", "\u0374", "\U000e0041", "\u202e", "ש", PROSE, PROSE + "They like the",
+    PROSE + "In May,", "茶。" * 60 + "好，", "and the cat sat " * 9, "哈哈，" * 60, "|  |\n" * 40, "x" * 130,
+    "The meeting is moved.", "她每天开车上班。",
+))  # fmt: skip
+RICH = st.lists(SCRAPS | TEXT, max_size=5).map("".join)
+"""Texts of what the checks look for, whole and in pieces."""
+
+_SAID = st.lists(st.builds(TextPart, text=RICH), max_size=2)
+_MESSAGES = st.lists(
+    st.builds(Message, role=st.sampled_from(["system", "user", "assistant", "tool"]), parts=_SAID),
+    min_size=1,
+    max_size=12,
+)
+_TASKS = st.builds(
+    Task,
+    definition=st.none() | RICH,
+    input=RICH,
+    outputs=st.lists(RICH, min_size=1, max_size=2),
+    choices=st.lists(RICH),
+)
+_QAS = st.builds(
+    QA, question=RICH, context=st.none() | RICH, answers=st.lists(st.builds(Answer, text=RICH), max_size=2)
+)
+_CHATS = st.builds(Chat, messages=_MESSAGES)
+_PLAIN = st.builds(PlainText, text=RICH)
+
+
+@given(st.lists(_TASKS | _QAS | _CHATS | _PLAIN | RECORDS, max_size=6) | st.lists(_PLAIN, max_size=3))
+def test_no_check_is_spared_that_finds_something(records: list[Record]) -> None:
+    """What is found in records of several kinds side by side is the same with and without, in the same order."""
+    texts = [record.texts() for record in records]
+    for record, given_, doubts in zip(records, texts, doubts_of(texts), strict=True):
+        assert check(record, given_, doubts) == check(record, given_, EVERY)
+
+
+def test_right_records_are_spared_every_check_of_texts() -> None:
+    """Nothing in plain English, French, Chinese, Korean and code raises a doubt."""
+    answers = (
+        "The Nile; it is 6,650 km long (4,130 mi).",
+        "Déjà vu à l'école, n'est-ce pas ?",
+        "“你好”，他说：“再见……”——完。",
+        "서울은 한국의 수도이다.",
+        "def f(x):\n    return x < 3 and x > [1][0]",
+    )
+    records = [Task(definition="Say it.", outputs=[answer]).texts() for answer in answers]
+    assert doubts_of(records) == [0] * len(answers)
+
+
+def test_every_character_that_a_check_minds_is_doubted() -> None:
+    """Each code point alone, each that composes with the one before, and each beside itself."""
+    every = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000] + [chr(0xE0041)]
+    composing = [parts for one in every if len(parts := unicodedata.normalize("NFD", one)) > 1]
+    texts = [*every, *composing, *(one * 2 for one in every)]
+    for text, doubts in zip(texts, doubts_of([[Text("text", "text", text)] for text in texts]), strict=True):
+        read = mojibake(text)
+        assert doubts & UNSHOWN or control_characters(read) == read or doubts & MOJIBAKE, ascii(text)
+        assert doubts & UNSHOWN or invisible_characters(text) == text, ascii(text)
+        assert doubts & UNSHOWN or text.isprintable() or not text.strip("\n\t\r\u3000"), ascii(text)
+        assert doubts & DECOMPOSED or unicodedata.is_normalized("NFC", text), ascii(text)
+        assert doubts & MOJIBAKE or read == text, ascii(text)
