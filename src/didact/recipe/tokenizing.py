@@ -39,7 +39,7 @@ class TokenizerSettings(BaseModel):
     sample_bytes: Bytes = Field(
         default=3_000_000,
         ge=1_000,
-        description="Bytes of training text the vocabulary is learned from. 3 MB takes two seconds; beyond it the "
+        description="Bytes of training text the vocabulary is learned from. 3 MB takes half a second; beyond it the "
         "merges of an 8,192-token vocabulary hardly change.",
     )
     min_frequency: Count = Field(

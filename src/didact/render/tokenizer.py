@@ -14,7 +14,7 @@ import pyarrow as pa
 import tokenizers
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders
 
 from didact.canonical import content_hash
 from didact.durable import write_atomic
@@ -211,17 +211,12 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
         wanted: Template | Literal["own"] | None = "own" if named == "own" else template_named(named) if named else None
         return Tokenizer.load(settings.file, wanted, settings.template_values)
     chosen = template_named(settings.template or "didact")
-    learner = tokenizers.Tokenizer(models.BPE())
+    from didact.render.learning import learn
+
+    sample = list(_sample(texts, settings.sample_bytes))
+    learner = tokenizers.Tokenizer(learn(sample, chosen.reserved, settings.vocab_size, settings.min_frequency))
     learner.pre_tokenizer = pre_tokenizer()
     learner.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocab_size,
-        min_frequency=settings.min_frequency,
-        special_tokens=list(chosen.reserved),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    learner.train_from_iterator(_sample(texts, settings.sample_bytes), trainer)
     _reserve(learner, chosen)
     return Tokenizer(learner.to_str(pretty=False), chosen)
 
