@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 from tokenizers import models
 
-from didact.render.byte_pairs import byte_alphabet, text_buffers
+from didact.render.byte_pairs import text_buffers
 from didact.render.learning_kernels import Tokens, count_pieces, learn_merges, words_of
-from didact.render.pretokens import code_point_classes
+from didact.render.pretokens import byte_alphabet, code_point_classes
 
 
 def learn(texts: Sequence[str], reserved: Sequence[str], vocab_size: int, min_frequency: int) -> models.BPE:

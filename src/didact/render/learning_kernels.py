@@ -13,9 +13,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from didact.render.kernels import piece_end, piece_key
+from didact.render.pieces import piece_end
+from didact.text.utf8 import FNV_OFFSET, FNV_PRIME
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
+_WHOLE = 7
+"""Bytes of a piece that fit into a key."""
 _HASHED = np.uint64(0xFF << 56)
 """Keys of pieces below it hold all the piece's bytes."""
 _PIECES, _SLOTS, _TEXT = 1 << 16, 1 << 18, 1 << 12
@@ -78,6 +81,26 @@ def _spread(slots, rows, used):  # type: ignore[no-untyped-def]
     return out
 
 
+@njit(nogil=True)
+def _piece_key(data, start, end):  # type: ignore[no-untyped-def]
+    """What a piece is looked up by: up to seven bytes themselves below their number, or a hash."""
+    size = end - start
+    if size <= _WHOLE:
+        whole = np.uint64(size)
+        for i in range(start, end):
+            whole = (whole << np.uint64(8)) | np.uint64(data[i])
+        return whole << np.uint64(8 * (_WHOLE - size))
+    return _hash(data, start, end) | _HASHED
+
+
+@njit(nogil=True)
+def _hash(data, start, end):  # type: ignore[no-untyped-def]
+    state = FNV_OFFSET
+    for i in range(start, end):
+        state = (state ^ np.uint64(data[i])) * FNV_PRIME
+    return state ^ (state >> np.uint64(32))
+
+
 @njit(cache=True, nogil=True)
 def _slot_of_piece(data, slots, rows, key, start, end):  # type: ignore[no-untyped-def]
     """Slot of the piece data[start:end], or the empty slot where it would go."""
@@ -112,7 +135,7 @@ def count_pieces(
         while at < end:
             following = piece_end(data, at, end, classes)
             if following - at > 1:
-                key = piece_key(data, at, following)
+                key = _piece_key(data, at, following)
                 slot = _slot_of_piece(data, slots, rows, key, at, following)
                 if slots[slot]:
                     rows[slots[slot] - 1, _TIMES] += 1
@@ -335,11 +358,8 @@ def _settle(left, right, token, neighbours, pairs, lists, queue, used):  # type:
 @njit(cache=True, nogil=True)
 def _slot_of_token(slots, text, bounds, start, end):  # type: ignore[no-untyped-def]
     """Slot of the token that is spelt text[start:end], or the empty slot where it would go."""
-    state = np.uint64(0xCBF29CE484222325)
-    for i in range(start, end):
-        state = (state ^ np.uint64(text[i])) * np.uint64(0x100000001B3)
     mask = np.uint64(slots.size - 1)
-    slot = ((state * _MIX) >> np.uint64(29)) & mask
+    slot = ((_hash(text, start, end) * _MIX) >> np.uint64(29)) & mask
     while slots[slot]:
         first, same = bounds[slots[slot] - 1], 0
         if bounds[slots[slot]] - first == end - start:
