@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from didact.render.pieces import piece_end
+from didact.text.compiled import part
 from didact.text.utf8 import FNV_OFFSET, FNV_PRIME
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -53,13 +54,13 @@ class _Neighbours(NamedTuple):
     counts: NDArray[np.int64]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _copy(rows, at, out, to):  # type: ignore[no-untyped-def]
     for i in range(rows.shape[1]):
         out[to, i] = rows[at, i]
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _twice(rows):  # type: ignore[no-untyped-def]
     """The rows, and room for as many."""
     out = np.empty((2 * rows.shape[0], rows.shape[1]), rows.dtype)
@@ -68,7 +69,7 @@ def _twice(rows):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _spread(slots, rows, used):  # type: ignore[no-untyped-def]
     """A table of four times as many slots for the same rows."""
     out = np.zeros(4 * slots.size, slots.dtype)
@@ -81,7 +82,7 @@ def _spread(slots, rows, used):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(nogil=True)
+@part
 def _piece_key(data, start, end):  # type: ignore[no-untyped-def]
     """What a piece is looked up by: up to seven bytes themselves below their number, or a hash."""
     size = end - start
@@ -93,7 +94,7 @@ def _piece_key(data, start, end):  # type: ignore[no-untyped-def]
     return _hash(data, start, end) | _HASHED
 
 
-@njit(nogil=True)
+@part
 def _hash(data, start, end):  # type: ignore[no-untyped-def]
     state = FNV_OFFSET
     for i in range(start, end):
@@ -101,7 +102,7 @@ def _hash(data, start, end):  # type: ignore[no-untyped-def]
     return state ^ (state >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@part
 def _slot_of_piece(data, slots, rows, key, start, end):  # type: ignore[no-untyped-def]
     """Slot of the piece data[start:end], or the empty slot where it would go."""
     mask = np.uint64(slots.size - 1)
@@ -152,12 +153,12 @@ def count_pieces(
     return rows[:used, _START].copy(), rows[:used, _SIZE].copy(), rows[:used, _TIMES].copy()
 
 
-@njit(cache=True, nogil=True)
+@part
 def _key(left, right):  # type: ignore[no-untyped-def]
     return ((np.int64(left) << 32) | np.int64(right)) + 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _slot(pairs, key):  # type: ignore[no-untyped-def]
     """Slot of a pair, or the free one where it goes."""
     mask = np.uint64(len(pairs) - 1)
@@ -167,7 +168,7 @@ def _slot(pairs, key):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit(cache=True, nogil=True)
+@part
 def _counted(pairs, key, times):  # type: ignore[no-untyped-def]
     """Slot of a pair, counted; and whether it is new."""
     slot = _slot(pairs, key)
@@ -177,7 +178,7 @@ def _counted(pairs, key, times):  # type: ignore[no-untyped-def]
     return slot, new
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _with_room(pairs):  # type: ignore[no-untyped-def]
     """The pairs in four times as many slots."""
     out = np.zeros((4 * len(pairs), 2), np.int64)
@@ -187,13 +188,13 @@ def _with_room(pairs):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
+@part
 def _before(queue, at, count, pair):  # type: ignore[no-untyped-def]
     """Whether an entry is merged before a pair that has another count."""
     return queue[at, _COUNT] > count or (queue[at, _COUNT] == count and queue[at, _PAIR] < pair)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _sink(queue, size):  # type: ignore[no-untyped-def]
     """Move the entry behind the last one to where it belongs, from the first place on, which is free."""
     at, count, pair = 0, queue[size, _COUNT], queue[size, _PAIR]
@@ -208,7 +209,7 @@ def _sink(queue, size):  # type: ignore[no-untyped-def]
     _copy(queue, size, queue, at)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _queue_up(queue, size, pairs, slot, first, words):  # type: ignore[no-untyped-def]
     """Queue a pair that has come up in a stretch of words; returns the new size."""
     at, count, pair = size, pairs[slot, _COUNT], pairs[slot, _PAIR]
@@ -241,12 +242,12 @@ def words_of(
     return words
 
 
-@njit(cache=True, nogil=True)
+@part
 def _times(words, at):  # type: ignore[no-untyped-def]
     return (np.int64(words[at + 1]) << 31) | np.int64(words[at + 2])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _queued_bytes(words, pairs, lists, queue):  # type: ignore[no-untyped-def]
     """Count the pairs of bytes and queue them with their words; returns how many pairs there are, and the end of the
     list.
@@ -277,7 +278,7 @@ def _queued_bytes(words, pairs, lists, queue):  # type: ignore[no-untyped-def]
     return used, end
 
 
-@njit(cache=True, nogil=True)
+@part
 def _stands(neighbours, side, token, times, word):  # type: ignore[no-untyped-def]
     """Note what stands on a side of a merged pair in a word."""
     rows, counts = neighbours.rows, neighbours.counts
@@ -292,7 +293,7 @@ def _stands(neighbours, side, token, times, word):  # type: ignore[no-untyped-de
         counts[2] += 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _merge_in_word(words, word, left, right, token, neighbours):  # type: ignore[no-untyped-def]
     """Merge a pair wherever it stands in a word, from the left."""
     times = _times(words, word)
@@ -313,7 +314,7 @@ def _merge_in_word(words, word, left, right, token, neighbours):  # type: ignore
     words[word] = out - start
 
 
-@njit(cache=True, nogil=True)
+@part
 def _listed(neighbours, side, token, lists, end):  # type: ignore[no-untyped-def]
     """Write the words of a neighbour to the end of the list; returns how often it stands there, and the new end."""
     link = neighbours.rows[side, token, _CHAIN]
@@ -326,7 +327,7 @@ def _listed(neighbours, side, token, lists, end):  # type: ignore[no-untyped-def
     return neighbours.rows[side, token, _TOTAL], end
 
 
-@njit(cache=True, nogil=True)
+@part
 def _settle(left, right, token, neighbours, pairs, lists, queue, used):  # type: ignore[no-untyped-def]
     """Count what has become of the neighbours, and queue the pairs that have come up.
 
@@ -355,7 +356,7 @@ def _settle(left, right, token, neighbours, pairs, lists, queue, used):  # type:
     neighbours.counts[2] = 0
 
 
-@njit(cache=True, nogil=True)
+@part
 def _slot_of_token(slots, text, bounds, start, end):  # type: ignore[no-untyped-def]
     """Slot of the token that is spelt text[start:end], or the empty slot where it would go."""
     mask = np.uint64(slots.size - 1)
@@ -371,7 +372,7 @@ def _slot_of_token(slots, text, bounds, start, end):  # type: ignore[no-untyped-
     return slot
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _spelt(text, bounds, used, left, right):  # type: ignore[no-untyped-def]
     """The text with the spelling of two tokens, one after the other, behind that of the last; and where this ends."""
     end = bounds[used]
@@ -387,7 +388,7 @@ def _spelt(text, bounds, used, left, right):  # type: ignore[no-untyped-def]
     return text, end
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _names(known, text, bounds):  # type: ignore[no-untyped-def]
     """Slots by the spelling of tokens, with those that are known."""
     size = 4096
