@@ -99,7 +99,7 @@ KEYS = st.integers(1, 4).flatmap(
 def test_small_buckets_give_every_pair_that_shares_a_band(rows: list[list[int]]) -> None:
     """Below the cap the pairs are all of those a comparison of everything with everything finds, sorted, once each."""
     keys = keys_of(rows)
-    pairs = [tuple(pair) for pair in candidate_pairs(keys.T, cap=20).tolist()]
+    pairs = [tuple(pair) for pair in candidate_pairs(keys.T, cap=20, threads=3).tolist()]
     assert pairs == sorted(pairs_by_hand(keys))
 
 

@@ -126,15 +126,17 @@ def test_same_key_pairs_ignore_zero() -> None:
     st.lists(st.sets(st.integers(1, 12), max_size=7), max_size=12),
     st.lists(st.sets(st.integers(1, 12), max_size=7), max_size=25),
     st.sampled_from([0.2, 0.5, 0.6, 0.8, 1.0]),
+    st.sampled_from([1, 2, 5]),
 )
-def test_leak_check_is_exact(held: list[set[int]], train: list[set[int]], threshold: float) -> None:
-    """The inverted index finds for every held-out set the similarity of its nearest training set, as brute force
-    does.
+def test_leak_check_is_exact(held: list[set[int]], train: list[set[int]], threshold: float, threads: int) -> None:
+    """The inverted index finds for every held-out set its nearest training set, the first of several, as brute force
+    does; of the records only those in training are looked at.
     """
-    nearest = nearest_training(sets_of(held), sets_of(train), np.arange(len(train)), threshold)
+    records = [part for own in train for part in (own, {1, 2, 3})]
+    places = 2 * np.arange(len(train))
+    nearest = nearest_training(sets_of(held), sets_of(records), places, threshold, threads)
     for i, own in enumerate(held):
-        best = max((len(own & other) / len(own | other) for other in train if own and other), default=0.0)
+        similar = [len(own & other) / len(own | other) if own and other else 0.0 for other in train]
+        best = max(similar, default=0.0)
         assert nearest.similarity[i] == pytest.approx(best if best >= threshold else 0.0)
-        if nearest.rows[i] >= 0:
-            other = train[nearest.rows[i]]
-            assert len(own & other) / len(own | other) == pytest.approx(best)
+        assert nearest.rows[i] == (2 * similar.index(best) if best >= threshold and best else -1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -28,6 +28,10 @@ _LITERAL = re.compile(r"`[^`\n]+`|\"[^\"\n]{1,80}\"")
 """Code spans and quoted strings: what a template varies when it makes another question, beside numbers."""
 
 
+_BANDS_BYTES = 1 << 26
+"""Keys of bands that are in memory together; when those of one band take more, it is alone."""
+
+
 def view_of(segments: Segments, names: tuple[ViewName, ...]) -> View:
     """The segments that belong to any of several views."""
     views = [segments.view(name) for name in names]
@@ -43,16 +47,23 @@ def compared_views(settings: MinHashSettings) -> tuple[ViewName, ...]:
 
 @dataclass(frozen=True)
 class _BandKeys(Sequence[U64]):
-    """The keys of each band of some rows, read from the chunks when they are asked for."""
+    """The keys of each band of some rows, read from the chunks when they are asked for, in order; of few rows several
+    bands at once.
+    """
 
     rows: Rows
     chosen: I64
+    read: dict[int, U64] = field(default_factory=dict)
+    """Bands that were read and not asked for yet."""
 
     def __len__(self) -> int:
         return self.rows.width("bands")
 
     def __getitem__(self, band: int) -> U64:  # type: ignore[override]  # no slices
-        return self.rows.nth("bands", band)[self.chosen]
+        if band not in self.read:
+            at_once = max(1, _BANDS_BYTES // (8 * max(1, len(self.rows))))
+            self.read.update(enumerate(self.rows.at("bands", slice(band, band + at_once)), band))
+        return self.read.pop(band)[self.chosen]
 
 
 @dataclass(frozen=True)
@@ -61,44 +72,51 @@ class Comparison:
 
     rows: Rows
     settings: MinHashSettings
+    threads: int = 1
 
-    def near_duplicates(self, rows: I64) -> Pairs:
-        """Verified pairs among some rows (ascending), as places in `rows`.
+    def near_duplicates(self, rows: I64) -> tuple[Pairs, I64]:
+        """Verified pairs among some rows (ascending): pairs of places among those rows that have one, and the places of
+        these in `rows`.
 
-        Memory: the keys of one band, 8 bytes a row, and the shingles of the rows that some band proposes.
+        Memory: the keys of one band, 8 bytes a row, or `_BANDS_BYTES`; and the shingles of the rows that some band
+        proposes and that agree on what is quickly compared.
         """
-        proposed = self._proposed(rows)
-        involved, local = np.unique(proposed, return_inverse=True)
-        pairs = local.reshape(-1, 2).astype(np.int64)
+        pairs = self._proposed(rows)
+        pairs = pairs[self._same_details(rows, pairs)]
         similarity = np.ones(len(pairs))
         for view in compared_views(self.settings):
-            hashes, offsets = self.rows.sets(rows[involved], partial(_view_shingles, view, self.settings.ngram))
-            similarity = np.minimum(similarity, jaccard(hashes, offsets, pairs))
-        alike = similarity >= self.settings.threshold
-        pairs, similarity = pairs[alike], similarity[alike]
-        same = self._same_details(rows[involved], pairs)
-        chosen = involved[pairs[same]]
-        return Pairs(chosen[:, 0], chosen[:, 1], similarity[same])
+            similarity = np.minimum(similarity, self._similarity(rows, pairs, view))
+            alike = similarity >= self.settings.threshold
+            pairs, similarity = pairs[alike], similarity[alike]
+        if self.settings.numbers:
+            same = self._same_literals(rows, pairs)
+            pairs, similarity = pairs[same], similarity[same]
+        involved, local = _numbered(pairs)
+        return Pairs(local[:, 0], local[:, 1], similarity), involved
 
     def _proposed(self, rows: I64) -> I64:
         signed = np.flatnonzero(self.rows.column("shingles")[rows] > 0)
-        return signed[candidate_pairs(_BandKeys(self.rows, rows[signed]))].reshape(-1, 2)
+        return signed[candidate_pairs(_BandKeys(self.rows, rows[signed]), threads=self.threads)].reshape(-1, 2)
 
     def _same_details(self, rows: I64, pairs: I64) -> NDArray[np.bool_]:
-        """Pairs that agree on what makes another question of the same words: numbers, literals, a short answer."""
-        left, right = rows[pairs[:, 0]], rows[pairs[:, 1]]
-        words, answer = self.rows.column("response.words"), self.rows.column("response_key")
+        """Pairs that agree on what makes another question of the same words: a short answer, numbers."""
+        left, right = rows[pairs].T
+        words, answer, numbers = self.rows.columns(["response.words", "response_key", "numbers_key"])
         short = np.minimum(words[left], words[right]) <= self.settings.short_response
         same: NDArray[np.bool_] = ~short | (answer[left] == answer[right])
-        if not self.settings.numbers:
-            return same
-        numbers = self.rows.column("numbers_key")
-        same &= numbers[left] == numbers[right]
-        kept = np.flatnonzero(same)
-        literals = self._literals(np.unique(np.concatenate([left[kept], right[kept]])))
-        agreeing = [literals[a] == literals[b] for a, b in zip(left[kept].tolist(), right[kept].tolist(), strict=True)]
-        same[kept[~np.array(agreeing, np.bool_)]] = False
-        return same
+        return same & (numbers[left] == numbers[right]) if self.settings.numbers else same
+
+    def _similarity(self, rows: I64, pairs: I64, view: ViewName) -> NDArray[np.float64]:
+        """Exact Jaccard similarity of pairs in one view."""
+        involved, local = _numbered(pairs)
+        make = partial(_view_shingles, view, self.settings.ngram)
+        return jaccard(*self.rows.sets(rows[involved], make, self.threads), local)
+
+    def _same_literals(self, rows: I64, pairs: I64) -> NDArray[np.bool_]:
+        """Pairs that agree on what they quote."""
+        involved, local = _numbered(pairs)
+        literals = self._literals(rows[involved])
+        return np.array([literals[a] == literals[b] for a, b in rows[involved][local].tolist()], np.bool_)
 
     def _literals(self, rows: I64) -> dict[int, list[str]]:
         """Code spans and quoted strings of each row, in order."""
@@ -106,7 +124,8 @@ class Comparison:
         for chunk, places, inside in self.rows.by_chunk(rows):
             texts = texts_of(chunk.segments(inside), compared_views(self.settings))
             for row, own in zip(rows[places].tolist(), texts, strict=True):
-                found[row] = [literal for text in own for literal in _LITERAL.findall(text)]
+                quoting = (text for text in own if "`" in text or '"' in text)
+                found[row] = [literal for text in quoting for literal in _LITERAL.findall(text)]
         return found
 
     def ranking(self, rows: I64) -> I64:
@@ -118,15 +137,28 @@ class Comparison:
         """Sort keys, the most important last; smaller is better."""
         if self.settings.keep == "first":
             return (rows,)
-        longest = -self.rows.column("size")[rows]
+        size, *flaws = self.rows.columns(["size", *_FLAWS])
+        longest = -size[rows]
         if self.settings.keep == "longest":
             return (longest,)
-        flaws = [self.rows.column(f"response.{flaw}")[rows] for flaw in ("refusal", "unended", "unclosed_fence")]
-        return (longest, np.sum(flaws, axis=0))
+        return (longest, np.sum([flaw[rows] for flaw in flaws], axis=0))
+
+
+_FLAWS = ("response.refusal", "response.unended", "response.unclosed_fence")
+
+
+def _numbered(pairs: I64) -> tuple[I64, I64]:
+    """The rows that are in pairs, ascending, and the pairs as places among those."""
+    involved, local = np.unique(pairs, return_inverse=True)
+    return involved, local.reshape(-1, 2).astype(np.int64)
 
 
 def _view_shingles(view: ViewName, ngram: int, segments: Segments) -> tuple[U64, I64]:
     return shingles(segments.view(view), ngram)
+
+
+def _prompt_shingles(ngram: int, segments: Segments) -> tuple[U64, I64]:
+    return shingles(view_of(segments, ("prompt", "text")), ngram)
 
 
 def texts_of(segments: Segments, views: tuple[ViewName, ...]) -> list[list[str]]:
@@ -145,12 +177,12 @@ class PromptSets:
     living: I64
     """The rows, ascending."""
     ngram: int
+    threads: int = 1
 
     @cached_property
     def sets(self) -> ShingleSets:
         """The set of each row."""
-        views: tuple[ViewName, ...] = ("prompt", "text")
-        return ShingleSets(*self.rows.sets(self.living, lambda texts: shingles(view_of(texts, views), self.ngram)))
+        return ShingleSets(*self.rows.sets(self.living, partial(_prompt_shingles, self.ngram), self.threads))
 
     def near_copies(self, held: I64, train: I64, threshold: float) -> NDArray[np.bool_]:
         """Places of `living`: those among `held` that have one of `train` at or above the threshold, and the most
@@ -159,7 +191,7 @@ class PromptSets:
         # A few training rows are looked through alone, all of them where they are.
         few = len(train) < len(self.living) // 4
         records, rows = (self.sets.take(train), np.arange(len(train))) if few else (self.sets, train)
-        nearest = nearest_training(self.sets.take(held), records, rows, threshold)
+        nearest = nearest_training(self.sets.take(held), records, rows, threshold, self.threads)
         leaking = nearest.rows >= 0
         found = np.zeros(len(self.living), np.bool_)
         found[held[leaking]] = True

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from didact.build.compare import Comparison
 from didact.build.rows import Rows
 from didact.curate.dedup import exact_duplicates, keep_best
-from didact.curate.filters import bounds_of, decide, signals_of
+from didact.curate.filters import KEPT, bounds_of, decide, signals_of
 from didact.curate.order import I64
 from didact.errors import AccountingError, NothingKept
 from didact.recipe.selection import DedupSettings, FilterRule
@@ -119,9 +119,10 @@ def filter_rows(fates: Fates, rules: Sequence[FilterRule]) -> None:
     rows = fates.rows
     for code, source in enumerate(rows.sources):
         bounds = bounds_of(rules, source)
-        own = np.flatnonzero(fates.alive & (rows.source == code))
-        values = {name: rows.column(name)[own] for name in signals_of(bounds)}
-        reasons = decide(values, bounds, len(own))
+        names = signals_of(bounds)
+        own = np.flatnonzero(rows.source == code)
+        values = dict(zip(names, rows.of(source).columns(names), strict=True)) if names else {}
+        reasons = np.where(fates.alive[own], decide(values, bounds, len(own)), KEPT)
         for place, bound in enumerate(bounds):
             dropped = np.flatnonzero(reasons == place)
             if len(dropped):
@@ -138,7 +139,7 @@ def drop_duplicates(fates: Fates, losses: Sequence[Loss]) -> None:
     fates.close("dedup", before)
 
 
-def find_duplicates(fates: Fates, settings: DedupSettings) -> list[Loss]:
+def find_duplicates(fates: Fates, settings: DedupSettings, threads: int = 1) -> list[Loss]:
     """Exact duplicates among the living rows, then near ones; the evidence names the row kept in the place of each."""
     part = takes_part(fates.rows, settings.sources)
     keys, ids = fates.rows.keys("content"), fates.rows.keys("id")
@@ -151,8 +152,10 @@ def find_duplicates(fates: Fates, settings: DedupSettings) -> list[Loss]:
             losses.append(Loss("dedup", "duplicate.exact", rows[twins], evidence, rows[kept]))
         rows = np.delete(rows, twins)
     if settings.minhash is not None:
-        compare = Comparison(fates.rows, settings.minhash)
-        twins, kept, similarity = keep_best(len(rows), compare.near_duplicates(rows), compare.ranking(rows))
+        compare = Comparison(fates.rows, settings.minhash, threads)
+        pairs, alike = compare.near_duplicates(rows)
+        rows = rows[alike]
+        twins, kept, similarity = keep_best(len(rows), pairs, compare.ranking(rows))
         if len(twins):
             evidence = tuple(
                 f"Jaccard {s:.3f} with {_hex(ids[row])}" for row, s in zip(rows[kept], similarity.tolist(), strict=True)

@@ -41,16 +41,14 @@ class HeldOut:
         return cls(table["split"].to_numpy().astype(np.int8), entries, check)
 
 
-def hold_out(rows: Rows, alive: NDArray[np.bool_], recipe: Recipe) -> HeldOut:
+def hold_out(rows: Rows, alive: NDArray[np.bool_], recipe: Recipe, threads: int = 1) -> HeldOut:
     """Split the living rows. Raises EmptySplit when what was asked cannot be held out."""
     living = np.flatnonzero(alive)
     settings = recipe.split
     quotas = _quotas(rows, living, recipe)
-    prompts = PromptSets(rows, living, recipe.dedup.minhash.ngram if recipe.dedup.minhash else 5)
-    keys = [
-        rows.column(name)[living]
-        for name in ("prompt_key", "group_key", *(("task_key",) if settings.by == "task" else ()))
-    ]
+    prompts = PromptSets(rows, living, recipe.dedup.minhash.ngram if recipe.dedup.minhash else 5, threads)
+    names = ["prompt_key", "group_key", *(["task_key"] if settings.by == "task" else [])]
+    keys = [column[living] for column in rows.columns(names)]
     given = SplitInput(rows.ids[living], rows.source[living], tuple(key.astype(np.uint64) for key in keys))
     chosen = split_rows(
         given,

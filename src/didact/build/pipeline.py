@@ -42,7 +42,7 @@ from didact.canonical import content_hash
 from didact.durable import locked, remove_asides
 from didact.engine.base import Engine
 from didact.engine.choice import EngineChoice, EngineName
-from didact.engine.local import without_cycle_collector
+from didact.engine.local import available_cores, without_cycle_collector
 from didact.errors import TooManyRejected
 from didact.recipe.load import Recipe, load_recipe
 from didact.recipe.mixes import Mix, Purpose
@@ -72,6 +72,11 @@ class _Job:
     def folder(self) -> Folder:
         """The build's work folder."""
         return self.store.build(self.inputs.plan)
+
+    @property
+    def threads(self) -> int:
+        """Threads this process may use while the workers have nothing to do."""
+        return min(self.engine.workers, available_cores())
 
     def stage(self, name: str, rows: int = 0) -> None:
         """Say that a stage begins, and measure it. rows: those it works on; 0 when its result is on file."""
@@ -195,12 +200,14 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     filter_rows(fates, recipe.filters)
 
     job.stage("deduplicate", 0 if results.has(keys.duplicates) else int(fates.alive.sum()))
-    found = results.table(keys.duplicates, lambda: Result(duplicates_table(find_duplicates(fates, recipe.dedup)), {}))
+    found = results.table(
+        keys.duplicates, lambda: Result(duplicates_table(find_duplicates(fates, recipe.dedup, job.threads)), {})
+    )
     drop_duplicates(fates, duplicates_from(found.table))
     refuse_nothing(fates)
 
     job.stage("split", 0 if results.has(keys.split) else int(fates.alive.sum()))
-    held = HeldOut.of(results.table(keys.split, lambda: hold_out(rows, fates.alive, recipe).as_result()))
+    held = HeldOut.of(results.table(keys.split, lambda: hold_out(rows, fates.alive, recipe, job.threads).as_result()))
 
     job.stage("tokenizer and counts", 0 if results.has(keys.tokenizer) else int((held.split == 0).sum()))
     wanted = wanted_mixes(recipe, rows, held.split == 0)

@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
+from didact.curate.threads import in_threads
 from didact.records.table import fixed_bytes
 from didact.remote.folder import Folder
 from didact.text.views import Segments
@@ -92,21 +93,30 @@ class Rows:
         place = {name: i for i, name in enumerate(self.sources)}
         return np.repeat(np.array([place[chunk.source] for chunk in self.chunks], np.int32), np.diff(self.offsets))
 
+    def of(self, source: str) -> Rows:
+        """The rows of one source alone."""
+        return Rows(tuple(chunk for chunk in self.chunks if chunk.source == source), self.sources)
+
     def column(self, name: str) -> NDArray[Any]:
         """A numeric side column of all rows; not a number where a chunk did not measure it, since only some sources
         need it.
         """
+        return self.columns([name])[0]
+
+    def columns(self, names: Sequence[str]) -> list[NDArray[Any]]:
+        """Several numeric side columns; opening a table takes longer than reading a column."""
         # Each table is let go at once: what stays mapped counts as this process's memory.
-        return _joined([_numbers(chunk.table("side"), name) for chunk in self.chunks], np.zeros(0))
+        parts = [[_numbers(side, name) for name in names] for side in (chunk.table("side") for chunk in self.chunks)]
+        return [_joined(list(own), np.zeros(0)) for own in zip(*parts, strict=True)] or [np.zeros(0) for _ in names]
 
     def width(self, name: str) -> int:
         """Size of the lists in a side column of fixed-size lists; 0 without chunks."""
         return next((chunk.table("side").schema.field(name).type.list_size for chunk in self.chunks), 0)
 
-    def nth(self, name: str, place: int) -> U64:
-        """The values at one place of a side column of fixed-size lists of 64-bit words."""
-        parts = [_nth(chunk.table("side").column(name).combine_chunks(), place) for chunk in self.chunks]
-        return _joined(parts, np.zeros(0, np.uint64))
+    def at(self, name: str, places: slice) -> U64:
+        """The values at some places of a side column of fixed-size lists of 64-bit words, (places, rows)."""
+        parts = [_at(chunk.table("side").column(name).combine_chunks(), places) for chunk in self.chunks]
+        return np.concatenate(parts, axis=1) if parts else np.zeros((0, 0), np.uint64)
 
     def keys(self, name: str) -> U64:
         """A 16-byte side column as (rows, 2) 64-bit words."""
@@ -133,7 +143,7 @@ class Rows:
             if start < end:
                 yield self.chunks[index], order[start:end], inside[order[start:end]]
 
-    def sets(self, rows: I64, make: Callable[[Segments], tuple[U64, I64]]) -> tuple[U64, I64]:
+    def sets(self, rows: I64, make: Callable[[Segments], tuple[U64, I64]], threads: int = 1) -> tuple[U64, I64]:
         """Variable-length values of some rows, made chunk by chunk from their texts;
         as values and offsets in the order of `rows`.
 
@@ -141,8 +151,8 @@ class Rows:
         """
         values: list[U64] = []
         lengths: list[I64] = []
-        for chunk, _, inside in self.by_chunk(rows):
-            got, offsets = make(chunk.segments(inside))
+        parts = ((chunk, inside) for chunk, _, inside in self.by_chunk(rows))
+        for got, offsets in in_threads(lambda part: make(part[0].segments(part[1])), parts, threads):
             values.append(got)
             lengths.append(np.diff(offsets))
         if not values:
@@ -161,9 +171,9 @@ def _numbers(side: pa.Table, name: str) -> NDArray[Any]:
     return numbers.copy()
 
 
-def _nth(lists: pa.FixedSizeListArray, place: int) -> U64:
-    values: U64 = lists.flatten().to_numpy().reshape(len(lists), lists.type.list_size)[:, place]
-    return values.copy()
+def _at(lists: pa.FixedSizeListArray, places: slice) -> U64:
+    values: U64 = lists.flatten().to_numpy().reshape(len(lists), lists.type.list_size)
+    return np.ascontiguousarray(values[:, places].T)
 
 
 def in_order(results: Sequence[ChunkResult]) -> tuple[ChunkResult, ...]:

@@ -131,7 +131,8 @@ class _Outcome:
         for code, name in enumerate(rows.sources):
             own = np.flatnonzero(rows.source == code)
             bounds = bounds_of(recipe.filters, name)
-            values = {signal: rows.column(signal)[own] for signal in signals_of(bounds)}
+            signals = signals_of(bounds)
+            values = dict(zip(signals, rows.of(name).columns(signals), strict=True))
             reasons = decide(values, bounds, len(own))
             self.passed[own] = reasons < 0
             self.bounds[name] = [

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from didact.curate.order import I64, U64
+from didact.curate.order import I64, U64, sorted_order
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,14 @@ def exact_duplicates(keys: U64) -> tuple[I64, I64]:
     >>> exact_duplicates(np.array([[1, 1], [2, 2], [1, 1]], np.uint64))[0].tolist()
     [2]
     """
-    order = np.lexsort((np.arange(len(keys)), keys[:, 1], keys[:, 0]))
+    order = sorted_order(keys[:, 0])
     ordered = keys[order]
-    repeated = np.concatenate([[False], (ordered[1:] == ordered[:-1]).all(axis=1)])
+    alike, same = (ordered[1:] == ordered[:-1]).T
+    if (alike & ~same).any():
+        order = np.lexsort((np.arange(len(keys)), keys[:, 1], keys[:, 0]))
+        ordered = keys[order]
+        alike, same = (ordered[1:] == ordered[:-1]).T
+    repeated = np.concatenate([[False], alike & same])
     first = np.maximum.accumulate(np.where(repeated, 0, np.arange(len(keys)))) if len(keys) else np.zeros(0, np.int64)
     twins = np.flatnonzero(repeated)
     by_row = np.argsort(order[twins], kind="stable")

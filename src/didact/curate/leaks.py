@@ -2,18 +2,25 @@
 
 Prefix filtering (Chaudhuri, Ganti & Kaushik 2006): two sets with Jaccard >= t share at least ceil(t |A|) members of A,
 so any |A| - ceil(t |A|) + 1 members of A hold one of them. Only the rarest that many shingles of a held-out record are
-indexed; training records stream past once, and every candidate is verified by merging the two sorted sets.
+indexed, and of those the ones that occur in training. Training records stream past twice, once for counting; nearly all
+of their shingles are turned away by a few bits. Every candidate is verified by merging the two sorted sets.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
+from didact.curate.threads import in_threads
+from didact.text.compiled import inlined, kernel, part
+
+_BITS = 16
+"""Bits of a filter for each hash: one in sixteen that was not put in is let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,110 +59,225 @@ def _gather(hashes, offsets, rows, out_offsets):  # type: ignore[no-untyped-def]
     return out
 
 
-@njit(cache=True, nogil=True)
-def _slots(unique, size):  # type: ignore[no-untyped-def]
-    """Open-addressing table: slot -> place in `unique` + 1, 0 is free.
-    Hashes are already mixed, so their low bits serve.
-    """
-    table = np.zeros(size, np.int32)
-    mask = np.uint64(size - 1)
-    for i in range(unique.size):
-        slot = unique[i] & mask
-        while table[slot] != 0:
-            slot = (slot + np.uint64(1)) & mask
-        table[slot] = i + 1
-    return table
+class _Table(NamedTuple):
+    """Different hashes, looked up by their low bits, since they are mixed already; by their high ones in the filter."""
+
+    slots: NDArray[np.int32]
+    """Open addressing: place in `hashes` + 1, 0 is free."""
+    hashes: U64
+    filter: U64
+    """One bit for each of the high bits of those hashes that are looked for."""
 
 
-@njit(cache=True, nogil=True)
-def _find(table, unique, value):  # type: ignore[no-untyped-def]
-    mask = np.uint64(table.size - 1)
+@inlined
+def _bit(words: U64, value: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """The word of a filter of a power of two words, and the bit in it, of a hash."""
+    high = value >> np.uint64(32)
+    return (high >> np.uint64(6)) & np.uint64(words.size - 1), np.uint64(1) << (high & np.uint64(63))
+
+
+@inlined
+def _passes(words: U64, value: np.uint64) -> bool:
+    """Whether a hash may have been put into a filter."""
+    word, bit = _bit(words, value)
+    return (words[word] & bit) != 0
+
+
+@kernel
+def _put(words: U64, hashes: U64) -> None:
+    """Put hashes into a filter."""
+    for value in hashes:
+        word, bit = _bit(words, value)
+        words[word] |= bit
+
+
+@inlined
+def _slot(slots: NDArray[np.int32], unique: U64, value: np.uint64) -> np.uint64:
+    """Slot of a hash, or the free one where it would go."""
+    mask = np.uint64(slots.size - 1)
     slot = value & mask
-    while table[slot] != 0:
-        if unique[table[slot] - 1] == value:
-            return table[slot] - 1
+    while slots[slot] != 0 and unique[slots[slot] - 1] != value:
         slot = (slot + np.uint64(1)) & mask
-    return -1
+    return slot
 
 
-@njit(cache=True, nogil=True)
-def _count(table, unique, hashes):  # type: ignore[no-untyped-def]
-    counts = np.zeros(unique.size, np.int64)
-    for k in range(hashes.size):
-        place = _find(table, unique, hashes[k])
-        if place >= 0:
-            counts[place] += 1
-    return counts
+@kernel
+def _entered(hashes: U64, slots: NDArray[np.int32], unique: U64, places: I64) -> int:
+    """Enter hashes into an empty table, and write the place of each; returns how many different ones there are."""
+    used = 0
+    for i in range(hashes.size):
+        slot = _slot(slots, unique, hashes[i])
+        if slots[slot] == 0:
+            unique[used] = hashes[i]
+            used += 1
+            slots[slot] = used
+        places[i] = slots[slot] - 1
+    return used
 
 
-@njit(cache=True, nogil=True)
-def jaccard(left, right):  # type: ignore[no-untyped-def]
-    """Jaccard similarity of two sorted arrays without repeats; two empty ones are equal (1)."""
-    i = j = common = 0
-    while i < left.size and j < right.size:
-        if left[i] == right[j]:
-            common += 1
-            i += 1
-            j += 1
-        elif left[i] < right[j]:
-            i += 1
+def _table(hashes: U64) -> tuple[_Table, I64]:
+    """The table of some hashes, and the place of each in it."""
+    slots = np.zeros(1 << max(4, (2 * len(hashes)).bit_length()), np.int32)
+    unique, places = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.int64)
+    unique = unique[: _entered(hashes, slots, unique, places)]
+    return _Table(slots, unique, _filter(unique)), places
+
+
+def _filter(hashes: U64) -> U64:
+    words = np.zeros(1 << max(0, (_BITS * len(hashes) // 64).bit_length()), np.uint64)
+    _put(words, hashes)
+    return words
+
+
+@kernel
+def _count(table: _Table, hashes: U64, offsets: I64, rows: I64, counts: I64) -> None:
+    """Count in how many of the rows each hash of the table is."""
+    for row in rows:
+        for k in range(offsets[row], offsets[row + 1]):
+            if _passes(table.filter, hashes[k]):
+                place = table.slots[_slot(table.slots, table.hashes, hashes[k])] - 1
+                if place >= 0:
+                    counts[place] += 1
+
+
+@part
+def _nth(values: I64, size: int, n: int) -> int:
+    """The n-th smallest, from 0, of the first values, which are moved about."""
+    low, high = 0, size - 1
+    while low < high:
+        pivot, i, j = values[(low + high) // 2], low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i, j = i + 1, j - 1
+        if n <= j:
+            high = j
+        elif n >= i:
+            low = i
         else:
-            j += 1
-    union = left.size + right.size - common
-    return common / union if union else 1.0
+            break
+    return values[n]
 
 
-@njit(cache=True, nogil=True)
-def _nearest(table, unique, index_offsets, index_rows, held, held_offsets, train, train_offsets, train_rows, threshold):  # type: ignore[no-untyped-def]
-    held_rows = held_offsets.size - 1
-    best = np.zeros(held_rows, np.float64)
-    best_row = np.full(held_rows, -1, np.int64)
-    seen = np.full(held_rows, -1, np.int64)
-    for place in range(train_rows.size):
-        row = train_rows[place]
-        own = train[train_offsets[row] : train_offsets[row + 1]]
-        for k in range(own.size):
-            slot = _find(table, unique, own[k])
-            if slot < 0:
+@kernel
+def _rarest(held: I64, places: I64, counts: I64, threshold: float, room: I64, rows: I64, found: I64) -> int:
+    """Write (held-out row, place of a shingle) for each record's rarest |A| - ceil(t |A|) + 1 shingles as far as they
+    occur in training at all; returns how many.  held: offsets of the records in `places`.
+    """
+    used = 0
+    for row in range(held.size - 1):
+        size = held[row + 1] - held[row]
+        # The tiny tolerance keeps ceil from rounding 0.6 * 5 = 3.0000000000000004 up to 4: a candidate would be lost.
+        left = size - np.int64(np.ceil(threshold * size - 1e-9)) + 1
+        there = 0
+        for k in range(held[row], held[row + 1]):
+            if counts[places[k]]:
+                room[there] = counts[places[k]]
+                there += 1
+        # Those that do not occur are the rarest.
+        left = min(left - (size - there), there)
+        if left <= 0:
+            continue
+        most = _nth(room, there, left - 1)
+        for k in range(held[row], held[row + 1]):
+            left -= 0 < counts[places[k]] < most
+        for k in range(held[row], held[row + 1]):
+            count = counts[places[k]]
+            if 0 < count < most or (count == most and left > 0):
+                left -= count == most
+                rows[used], found[used] = row, places[k]
+                used += 1
+    return used
+
+
+@part
+def jaccard(left: U64, right: U64, i: int, end: int, j: int, last: int) -> float:
+    """Jaccard similarity of left[i:end] and right[j:last], both sorted and without repeats; two empty ones are equal
+    (1).
+    """
+    union, common = end - i + last - j, 0
+    while i < end and j < last:
+        a, b = left[i], right[j]
+        common += a == b
+        i += a <= b
+        j += b <= a
+    return common / (union - common) if union else 1.0
+
+
+@kernel
+def _nearest(
+    table: _Table, starts: I64, members: I64, held: U64, held_offsets: I64, train: U64, offsets: I64, rows: I64,
+    threshold: float, seen: I64, best_row: I64, best: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Write the most similar row, the first of several, and its similarity for each held-out record that has one.
+
+    starts: of each hash of the table, where its held-out records begin in `members`.  seen: -1 for each.
+    """
+    for row in rows:
+        start, end = offsets[row], offsets[row + 1]
+        for k in range(start, end):
+            if not _passes(table.filter, train[k]):
                 continue
-            for p in range(index_offsets[slot], index_offsets[slot + 1]):
-                other = index_rows[p]
+            place = table.slots[_slot(table.slots, table.hashes, train[k])] - 1
+            if place < 0:
+                continue
+            for p in range(starts[place], starts[place + 1]):
+                other = members[p]
                 if seen[other] == row:
                     continue
                 seen[other] = row
-                size = held_offsets[other + 1] - held_offsets[other]
-                if own.size < threshold * size or size < threshold * own.size:
+                first, last = held_offsets[other], held_offsets[other + 1]
+                if end - start < threshold * (last - first) or last - first < threshold * (end - start):
                     continue
-                similarity = jaccard(held[held_offsets[other] : held_offsets[other + 1]], own)
+                similarity = jaccard(held, train, first, last, start, end)
                 if similarity >= threshold and similarity > best[other]:
-                    best[other] = similarity
-                    best_row[other] = row
-    return best_row, best
+                    best[other], best_row[other] = similarity, row
 
 
-def nearest_training(held: ShingleSets, records: ShingleSets, train: I64, threshold: float) -> Nearest:
+def nearest_training(
+    held: ShingleSets, records: ShingleSets, train: I64, threshold: float, threads: int = 1
+) -> Nearest:
     """The nearest training record of each held-out one, among those with Jaccard >= threshold (> 0).
 
-    train: which of the records are in training. Empty sets have no neighbour.
+    train: which of the records are in training; the first of equally similar ones is found. Empty sets have no
+    neighbour. The result does not depend on `threads`.
     """
-    unique, places = np.unique(held.hashes, return_inverse=True)
-    table = _slots(unique, 1 << max(4, int(2 * len(unique)).bit_length()))
-    counts = _count(table, unique, records.hashes)
-    posting_rows, posting_places = _rarest(held, places.astype(np.int64), counts, threshold)
-    order = np.argsort(posting_places, kind="stable")
-    offsets = np.searchsorted(posting_places[order], np.arange(len(unique) + 1)).astype(np.int64)
-    index = (table, unique, offsets, posting_rows[order])
-    rows, similarity = _nearest(*index, held.hashes, held.offsets, records.hashes, records.offsets, train, threshold)
-    return Nearest(rows, similarity)
+    table, places = _table(held.hashes)
+    parts = [own for own in np.array_split(train, threads) if len(own)]
+
+    def counted(rows: I64) -> I64:
+        counts = np.zeros(len(table.hashes), np.int64)
+        _count(table, records.hashes, records.offsets, rows, counts)
+        return counts
+
+    def found(rows: I64) -> tuple[I64, NDArray[np.float64]]:
+        size = len(held.offsets) - 1
+        best_row, best = np.full(size, -1, np.int64), np.zeros(size)
+        _nearest(
+            looked_for, starts, members, held.hashes, held.offsets, records.hashes, records.offsets, rows, threshold,
+            np.full(size, -1, np.int64), best_row, best,
+        )  # fmt: skip
+        return best_row, best
+
+    counts = sum(in_threads(counted, parts, threads), np.zeros(len(table.hashes), np.int64))
+    rows, shingles = _indexed(held, places, counts, threshold)
+    order = np.argsort(shingles, kind="stable")
+    members, starts = rows[order], np.searchsorted(shingles[order], np.arange(len(counts) + 1)).astype(np.int64)
+    looked_for = table._replace(filter=_filter(table.hashes[shingles]))
+    best_row, best = np.full(len(held.offsets) - 1, -1, np.int64), np.zeros(len(held.offsets) - 1)
+    for their_row, theirs in in_threads(found, parts, threads):
+        better = theirs > best
+        best_row, best = np.where(better, their_row, best_row), np.where(better, theirs, best)
+    return Nearest(best_row, best)
 
 
-def _rarest(held: ShingleSets, places: I64, counts: I64, threshold: float) -> tuple[I64, I64]:
-    """(held-out row, shingle) of each record's rarest |A| - ceil(t |A|) + 1 shingles that occur in training at all."""
-    rows = np.repeat(np.arange(len(held.offsets) - 1, dtype=np.int64), np.diff(held.offsets))
-    order = np.lexsort((places, counts[places], rows))
-    rank = np.arange(len(rows), dtype=np.int64) - held.offsets[rows[order]]
-    sizes = np.diff(held.offsets)[rows[order]]
-    # The tiny tolerance keeps ceil from rounding 0.6 * 5 = 3.0000000000000004 up to 4, which would lose a candidate.
-    prefix = sizes - np.ceil(threshold * sizes - 1e-9).astype(np.int64) + 1
-    kept = order[(rank < prefix) & (counts[places[order]] > 0)]
-    return rows[kept], places[kept]
+def _indexed(held: ShingleSets, places: I64, counts: I64, threshold: float) -> tuple[I64, I64]:
+    """(held-out row, place of a shingle) for what is to be looked for."""
+    size = len(places)
+    rows, found, room = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    used = _rarest(held.offsets, places, counts, threshold, room, rows, found)
+    return rows[:used], found[:used]

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from didact.curate.order import sorted_order, sorted_unique
+from didact.curate.threads import in_threads
 from didact.text.utf8 import FNV_OFFSET, fold, mix
 
 Hashes = npt.NDArray[np.uint64]
@@ -189,10 +190,11 @@ def _large(members: Offsets, starts: Offsets, cap: int) -> list[Offsets]:
     return [members[start:end] for start, end in zip(starts[places], starts[places + 1], strict=True)]
 
 
-def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64) -> Offsets:
+def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64, threads: int = 1) -> Offsets:
     """Pairs of rows (k, 2), the lesser first, sorted and unique, that share a band key and may be near-duplicates.
 
-    keys: for each band, the keys of all rows; asked for in order, each once, so that one is in memory at a time.
+    keys: for each band, the keys of all rows; asked for in order, each once, so that one is in memory at a time, or two
+    more than there are threads.
     A bucket of up to `cap` rows gives all its pairs. A larger one, the mark of a template, is split by each other band:
     the parts of up to cap / 4 rows give all their pairs, in larger parts each row is tied to the least row and to its
     neighbour. So the number of pairs grows with the rows (times bands^2 * cap / 8 at the very worst), never with the
@@ -201,16 +203,18 @@ def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64) -> Offsets:
     rows = 0
     codes = np.zeros(0, dtype=np.int64)
     crowded: list[Offsets] = []
-    for band in range(len(keys)):
-        column = keys[band]
+
+    def of(column: Hashes) -> tuple[Hashes, Offsets, list[Offsets]]:
+        members, starts = _buckets(column, np.arange(len(column), dtype=np.int64))
+        return column, _small(members, starts, cap), _large(members, starts, cap)
+
+    for column, small, large in in_threads(of, (keys[band] for band in range(len(keys))), threads):
         rows = len(column)
-        members, starts = _buckets(column, np.arange(rows, dtype=np.int64))
-        found = [_small(members, starts, cap)]
+        found = [small]
         for earlier in crowded:
             found += _split(column, earlier, max(cap // 4, 2))
-        now = _large(members, starts, cap)
-        found += [_chained(large) for large in now]
-        crowded += now
+        found += map(_chained, large)
+        crowded += large
         pairs = np.concatenate(found)
         codes = sorted_unique(np.concatenate([codes, pairs[:, 0] * rows + pairs[:, 1]]))
     return np.stack([codes // max(rows, 1), codes % max(rows, 1)], axis=1)
