@@ -12,10 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import TEXT
 
-from didact.curate.clean import CleanReport, clean_text, clean_texts
+from didact.curate.clean import Cleaner, CleanReport, clean_text, clean_texts
 from didact.curate.clean_scan import suspects
+from didact.curate.pii import PersonalData
 from didact.recipe.cleaning import CleanSettings, PiiSettings
-from didact.text.clean_rules import LITERAL_MARKERS, RULES
+from didact.text.clean_rules import LITERAL_MARKERS, RULES, outside_code
 
 ALL = CleanSettings(
     pii=PiiSettings(**dict.fromkeys(PiiSettings.model_fields, "mask")),
@@ -104,6 +105,57 @@ def test_cleaning_a_clean_text_changes_nothing(text: str) -> None:
     """Cleaning twice is cleaning once, whatever the text and with every rule on."""
     once = clean_text(text, ALL)
     assert clean_text(once, ALL) == once
+
+
+@given(SCRAPS | TEXT, st.sampled_from([ALL, CleanSettings()]))
+@example("\\nA\\nB \n", CleanSettings())
+def test_no_rule_is_left_out_that_would_change_the_text(text: str, settings: CleanSettings) -> None:
+    """Every rule on and again until a whole round changes nothing gives the same text, by the same rules."""
+    expected, told, personal = text, dict[str, None](), dict[str, int]()
+    for _ in range(32):
+        before = expected
+        for name, rule in RULES.items():
+            expected, unruled = rule(expected), expected
+            if expected != unruled:
+                told.setdefault(name)
+        expected = PersonalData(settings).replace(expected, personal)
+        if expected == before:
+            break
+    cleaner = Cleaner(settings)
+    assert cleaner.clean(text) == expected
+    assert cleaner.report.counts == dict.fromkeys(told, 1) | personal
+    assert [change.rules for change in cleaner.report.changes] == [(*told, *personal)] * (text != expected)
+
+
+BLANK = "[ \t\u00a0\u3000]"
+LINES = st.text(" \t\n\u00a0\u3000`$\\[]ab", max_size=30)
+
+
+@given(LINES | SCRAPS)
+def test_white_space_is_removed_as_patterns_remove_it(text: str) -> None:
+    """Blank lines at both ends, blanks at line ends and third line feeds outside code go, nothing else."""
+    inner = re.sub(rf"(?:{BLANK}|\n)*\Z", "", re.sub(rf"\A(?:{BLANK}|\n)*\n", "", text))
+    expected = outside_code(inner, lambda part: re.sub(r"\n{3,}", "\n\n", re.sub(rf"{BLANK}+\n", "\n", part)))
+    assert by_rule("whitespace", text) == expected
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_control_codes_go_as_a_pattern_removes_them(text: str) -> None:
+    """Of an ASCII text line ends become line feeds, and control codes but the tab go."""
+    lines = re.sub(r"\r\n|[\r\v\f]", "\n", text)
+    assert by_rule("controls", text) == re.sub(r"[\0-\x08\x0e-\x1f\x7f]", "", lines)
+
+
+@given(st.text("abc", max_size=200), st.text("abc", max_size=200), st.sampled_from(["&lt;", " \n", ""]))
+def test_a_change_is_cut_around_the_first_difference(kept: str, rest: str, changed: str) -> None:
+    """Wherever a text begins to differ, up to its very end, forty characters on either side are told."""
+    cleaner = Cleaner(CleanSettings())
+    before = kept + changed + rest + " "
+    after = cleaner.clean(before)
+    (change,) = cleaner.report.changes
+    parts = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(after))
+    assert change.before == before[max(parts - 40, 0) : parts + 40]
+    assert change.after == after[max(parts - 40, 0) : parts + 40]
 
 
 @given(st.lists(SCRAPS | TEXT, min_size=1, max_size=8), st.sampled_from([ALL, CleanSettings()]))

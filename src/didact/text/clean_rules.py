@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Callable
+from functools import lru_cache
 from html.entities import html5
 from typing import Any
 
@@ -78,9 +79,19 @@ def mojibake(text: str) -> str:
     """
     if not maybe_mojibake(text):
         return text
+    return _unmade(text) if len(text) <= _LONGEST_KEPT else _unmade.__wrapped__(text)
+
+
+_LONGEST_KEPT = 10_000
+"""Characters of a text whose reading by ftfy is remembered."""
+
+
+@lru_cache(maxsize=256)
+def _unmade(text: str) -> str:
+    """What ftfy reads a text as, which takes it a millisecond; the checks ask, and cleaning asks again."""
     import ftfy  # most runs never need it, and it takes as long to load as a thousand rows to check
 
-    return ftfy.fix_encoding(text)
+    return str(ftfy.fix_encoding(text))
 
 
 def maybe_mojibake(text: str) -> bool:
@@ -90,7 +101,7 @@ def maybe_mojibake(text: str) -> bool:
 
 def unicode_form(text: str) -> str:
     """Compose characters: Normalization Form C."""
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 _LINE_END = re2.compile(r"\r\n|[\r\v\f\x{85}\x{2028}\x{2029}]")
@@ -105,6 +116,7 @@ _NEEDED = rf"[{_characters(_JOINING)}][{_characters(JOINERS)}]|\x{{1F3F4}}[{_cha
 """Joiners after a letter of a joining script or an emoji, and the tags that make a black flag a region's."""
 _CONTROL = re2.compile(f"({_NEEDED})|[{_characters(f'{ALWAYS_REMOVED} {JOINERS} {TAGS} {BIDI_CONTROLS}')}]")
 _CONTROL_BUT_BIDI = re2.compile(f"({_NEEDED})|[{_characters(f'{ALWAYS_REMOVED} {JOINERS} {TAGS}')}]")
+_SHOWN = bytes({*range(32, 127), *b"\n\t"})
 _RIGHT_TO_LEFT = re2.compile(f"[{_characters('590-8FF FB1D-FDFF FE70-FEFC 10800-10FFF 1E800-1EFFF')}]")
 
 
@@ -113,7 +125,10 @@ def controls(text: str) -> str:
 
     Bidirectional controls stay in texts with Hebrew, Arabic or another right-to-left script.
     """
-    if text.replace("\n", "").replace("\t", "").isprintable():
+    if text.isascii():
+        if not text.encode().translate(None, _SHOWN):
+            return text
+    elif text.replace("\n", "").replace("\t", "").isprintable():
         return text
     pattern = _CONTROL_BUT_BIDI if _RIGHT_TO_LEFT.search(text) else _CONTROL
     return str(pattern.sub(r"\1", _LINE_END.sub("\n", text)))
@@ -229,7 +244,7 @@ def template_markers(text: str) -> str:
     if text.lstrip()[:1] in _FIRST:
         text = _LEADING.sub("", text)
         text = text if "</s>" in text else _LEADING_SENTENCE.sub("", text)
-    if text.rstrip()[-1:] in _LAST or "<|" in text:
+    if text.rstrip()[-1:] in _LAST or ("<" in text and "<|" in text):  # one character is found sooner than two
         text = text if "<s>" in text else _without_endings(text, _sentence_end)
         text = _without_endings(text, _marker_end)
     return text
@@ -266,18 +281,25 @@ def whitespace(text: str) -> str:
     >>> whitespace("\\n a  \\n\\n\\n\\nb \\n")
     ' a\\n\\nb'
     """
-    blank = len(text) - len(text.lstrip(BLANKS + "\n"))
-    trimmed = text[text.rfind("\n", 0, blank) + 1 :].rstrip(BLANKS + "\n")
-    return outside_code(trimmed, _inner_whitespace)
+    blank = len(text) - len(text.lstrip(_OUTER))
+    trimmed = text[text.rfind("\n", 0, blank) + 1 :].rstrip(_OUTER)
+    if "\n" in trimmed and ("\n\n\n" in trimmed or _has_blank_end(trimmed)):
+        return outside_code(trimmed, _inner_whitespace)
+    return trimmed
 
 
-_LINE_WITH_BLANK_END = tuple(f"{blank}\n" for blank in BLANKS)
+_OUTER = BLANKS + "\n"
+
+
+def _has_blank_end(text: str) -> bool:
+    """Whether a line of a text, but for the last, ends with a blank."""
+    return " \n" in text or "\t\n" in text or (not text.isascii() and ("\u00a0\n" in text or "\u3000\n" in text))
 
 
 def _inner_whitespace(text: str) -> str:
-    if any(end in text for end in _LINE_WITH_BLANK_END):
+    if _has_blank_end(text):
         *lines, last = text.split("\n")
-        text = "\n".join([*(line.rstrip(BLANKS) for line in lines), last])
+        text = "\n".join([*[line.rstrip(BLANKS) for line in lines], last])
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text
