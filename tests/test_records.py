@@ -7,6 +7,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 from strategies import RECORDS, TEXT
 
 from didact.records import KINDS, AnyRecord, Header, Message, Origin, PlainText, Record, Task, TextPart
@@ -37,6 +38,33 @@ def test_canonical_json_is_the_record(record: Record) -> None:
     again = AnyRecord.validate_json(record.canonical())
     assert again == record
     assert again.canonical() == record.canonical()
+
+
+def same(one: BaseModel, other: BaseModel) -> bool:
+    """Whether two models are alike in every way that pydantic looks at, the order of their fields included."""
+    return (
+        one == other
+        and list(vars(one)) == list(vars(other))
+        and one.model_fields_set == other.model_fields_set
+        and one.model_dump_json(exclude_unset=True) == other.model_dump_json(exclude_unset=True)
+    )
+
+
+@given(RECORDS)
+def test_a_record_made_of_valid_values_is_the_validated_one(record: Record) -> None:
+    """What is made without validation is what validation makes, and holds no list that another one holds."""
+    given_ = {name: getattr(record, name) for name in record.model_fields_set}
+    made, again = type(record).made(**given_), type(record).made(**given_)
+    assert same(made, type(record)(**given_))
+    assert "tags" in given_ or made.tags is not again.tags
+
+
+@given(TEXT)
+def test_a_bare_origin_names_the_format_alone(name: str) -> None:
+    """It is the validated one of no other value, and each has lists of its own."""
+    bare = Origin.bare(name)
+    assert same(bare, Origin(format=name))
+    assert bare.extra is not Origin.bare(name).extra
 
 
 @given(RECORDS)

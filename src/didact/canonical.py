@@ -23,7 +23,7 @@ def content_hash(value: Any) -> str:
     Not cryptographic: it tells contents apart, it does not defend against someone who builds collisions.
     At 10^8 contents the chance of any accidental collision is below 10^-22.
     """
-    return xxhash.xxh3_128_hexdigest(canonical_json(value))
+    return xxhash.xxh3_128_hexdigest(orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
 
 def keyed_hash(key: str, *parts: str | bytes) -> int:

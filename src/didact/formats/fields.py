@@ -126,12 +126,12 @@ class Fields:
     def origin(self, format_name: str) -> Origin:
         """What is left of the row, with the author's own identifier."""
         row = self.row
-        if len(self._taken) >= len(row) and self._taken >= row.keys():
+        if len(self._taken) >= len(row) and self._taken.issuperset(row):
             extra = self._extra
         else:
             extra = {key: value for key, value in row.items() if key not in self._taken} | self._extra
         if not (extra or self._spelt or self._absent or self._null):
-            return Origin(format=format_name)
+            return Origin.bare(format_name)
         key = next((spelling for name in AUTHOR_KEYS if (spelling := _identifier(extra.get(name)))), None)
         if key is not None and extra.get("id") == key:
             del extra["id"]

@@ -37,9 +37,9 @@ def _read(row: Any, header: Header | None) -> Reading:
     del header
     fields = Fields(row)
     question, answer = fields.text("question"), fields.text("answer")
-    record = QA(
+    record = QA.made(
         question=question,
-        answers=[Answer(text=answer)],
+        answers=[Answer.made(text=answer)],
         final_answer=final_answer(answer),
         origin=fields.origin("gsm8k"),
     )

@@ -24,7 +24,7 @@ def _fits(row: Any) -> float:
 def _read(row: Any, header: Header | None) -> Reading:
     del header
     if isinstance(row, str):
-        return Reading(PlainText(text=row, origin=Origin(format="text")), [])
+        return Reading(PlainText(text=row, origin=Origin.bare("text")), [])
     fields = Fields(row)
     text = fields.text("text")
     title = fields.text("title") if isinstance(row.get("title"), str) else None

@@ -42,15 +42,16 @@ def _read(row: Any, header: Header | None) -> Reading:
     """A task whose definition is the prompt; with a system prompt or messages, a conversation."""
     del header
     fields = Fields(row)
-    if _is_split(row):
-        return Reading(read_split(fields, *_keys(row)), fields.notes)
-    prompt, completion = fields.text(fields.first_of(_PROMPTS)), fields.text(fields.first_of(_COMPLETIONS))
+    asked, answered = fields.first_of(_PROMPTS), fields.first_of(_COMPLETIONS)
+    if is_turns(row.get(asked)) or is_turns(row.get(answered)):
+        return Reading(read_split(fields, asked, answered), fields.notes)
+    prompt, completion = fields.text(asked), fields.text(answered)
     if row.get("system"):
         messages = [said("system", fields.text("system")), said("user", prompt), said("assistant", completion)]
         return Reading(Chat(messages=messages, origin=fields.origin("prompt_completion")), fields.notes)
     name = fields.text("task_name") if has_text(row, "task_name") else None
-    task = Task(definition=prompt, outputs=[completion], task=name, origin=fields.origin("prompt_completion"))
-    return Reading(task, fields.notes)
+    origin = fields.origin("prompt_completion")
+    return Reading(Task.made(definition=prompt, outputs=[completion], task=name, origin=origin), fields.notes)
 
 
 def _write(draft: Draft) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Hashable, Sequence
-from functools import cache
+from functools import partial
 from operator import itemgetter
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NotRequired, Self, TypedDict, cast
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, NotRequired, Self, TypedDict, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
@@ -24,6 +24,10 @@ class Text(NamedTuple):
     field: str
     role: Role
     text: str
+
+
+text_of: Callable[[tuple[str, Role, str]], Text] = partial(tuple.__new__, Text)
+"""A text of the tuple of its parts, in a third of the time; texts are made several times for every record."""
 
 
 class Turn(TypedDict):
@@ -84,18 +88,32 @@ class Strict(BaseModel):
 
         Equal to the validated one when every required field is given and every value is what validation would give.
         """
-        blank, fresh = _blank(cls)
+        blank, fresh = _BLANKS.get(cls) or _blank(cls)
         content = {**blank, **values}
         for name, make in fresh:
             if name not in values:
                 content[name] = make()
-        model = object.__new__(cls)
-        put = object.__setattr__
-        put(model, "__dict__", content)
-        put(model, "__pydantic_fields_set__", set(values))
-        put(model, "__pydantic_extra__", None)
-        put(model, "__pydantic_private__", None)
-        return model
+        return assembled(cls, content, set(values))
+
+
+Made = TypeVar("Made", bound=Strict)
+_NEW = object.__new__
+_SETTERS = tuple(
+    vars(BaseModel)[name].__set__
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+"""What pydantic itself does to a model that it makes, without a look-up of the name each time."""
+_PUT_CONTENT, _PUT_NAMES, _PUT_EXTRA, _PUT_PRIVATE = _SETTERS
+
+
+def assembled(kind: type[Made], content: dict[str, Any], given: set[str]) -> Made:
+    """The model of that content, every field in its order; see `made`. given: the fields that are no defaults."""
+    model = _NEW(kind)
+    _PUT_CONTENT(model, content)
+    _PUT_NAMES(model, given)
+    _PUT_EXTRA(model, None)
+    _PUT_PRIVATE(model, None)
+    return model
 
 
 def always_spells(name: str) -> Callable[[dict[str, Any]], None]:
@@ -107,16 +125,21 @@ def always_spells(name: str) -> Callable[[dict[str, Any]], None]:
     return require
 
 
-@cache
-def _blank(model: type[BaseModel]) -> tuple[dict[str, Any], tuple[tuple[str, Callable[[], Any]], ...]]:
-    """A model's fields in order with their defaults, and the factories of those that need a new value each time."""
+_Blank = tuple[dict[str, Any], tuple[tuple[str, Callable[[], Any]], ...]]
+"""A model's fields in order with their defaults, and the factories of those that need a new value each time."""
+_BLANKS: dict[type[BaseModel], _Blank] = {}
+
+
+def _blank(model: type[BaseModel]) -> _Blank:
     fields = model.model_fields
     fresh = tuple(
         (name, cast("Callable[[], Any]", field.default_factory))
         for name, field in fields.items()
         if field.default_factory is not None
     )
-    return {name: None if field.is_required() else field.default for name, field in fields.items()}, fresh
+    blank = {name: None if field.is_required() else field.default for name, field in fields.items()}
+    _BLANKS[model] = blank, fresh
+    return blank, fresh
 
 
 class Origin(Strict):
@@ -151,6 +174,13 @@ class Origin(Strict):
         description="The author's row as JSON text, when the reader was asked to keep it; never in a version.",
         examples=['{"instruction": "Sort.", "output": "1 2 3"}'],
     )
+
+    @classmethod
+    def bare(cls, format_name: str) -> Self:
+        """Of a row that the record holds whole, as most are."""
+        content: dict[str, Any] = {"format": format_name, "key": None, "extra": {}, "spelt": {}}
+        content |= {"absent": [], "null": [], "row": None}
+        return assembled(cls, content, {"format"})
 
 
 class Common(Strict):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from didact.canonical import canonical_json
-from didact.records.base import Common, Header, Role, Strict, Text, Turn, Verbatim, Weight, always_spells
+from didact.records.base import Common, Header, Role, Strict, Text, Turn, Verbatim, Weight, always_spells, text_of
 
 
 class _Part(Strict):
@@ -143,7 +143,7 @@ def worded(messages: Sequence[Message], where: str) -> Iterator[tuple[str, Role,
 
 def message_texts(messages: Sequence[Message], where: str) -> list[Text]:
     """The texts of messages, in order."""
-    return [Text(field, role, part.text) for field, role, part in worded(messages, where)]
+    return [text_of((field, role, part.text)) for field, role, part in worded(messages, where)]
 
 
 def message_structure(messages: Sequence[Message]) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from didact.records.base import Common, Text, besides_texts
+from didact.records.base import Common, Text, besides_texts, text_of
 
 
 class PlainText(Common):
@@ -21,8 +21,8 @@ class PlainText(Common):
 
     def texts(self) -> list[Text]:
         """Title, if any, and text."""
-        found = [] if self.title is None else [Text("title", "text", self.title)]
-        return [*found, Text("text", "text", self.text)]
+        found = [] if self.title is None else [text_of(("title", "text", self.title))]
+        return [*found, text_of(("text", "text", self.text))]
 
     def outline(self) -> Hashable | None:
         """All but the texts."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from didact.records.base import Common, Header, Offset, Strict, Text, Turn, besides_texts
+from didact.records.base import Common, Header, Offset, Strict, Text, Turn, besides_texts, text_of
 
 
 class Choice(Strict):
@@ -65,12 +65,12 @@ class QA(Common):
 
     def texts(self) -> list[Text]:
         """Context, question and choices are the user's; rationale and answers the assistant's."""
-        found = [] if self.context is None else [Text("context", "user", self.context)]
-        found.append(Text("question", "user", self.question))
-        found += [Text(f"choices/{i}", "user", choice.text) for i, choice in enumerate(self.choices)]
+        found = [] if self.context is None else [text_of(("context", "user", self.context))]
+        found.append(text_of(("question", "user", self.question)))
+        found += [text_of((f"choices/{i}", "user", choice.text)) for i, choice in enumerate(self.choices)]
         if self.rationale is not None:
-            found.append(Text("rationale", "assistant", self.rationale))
-        return found + [Text(f"answers/{i}", "assistant", answer.text) for i, answer in enumerate(self.answers)]
+            found.append(text_of(("rationale", "assistant", self.rationale)))
+        return found + [text_of((f"answers/{i}", "assistant", answer.text)) for i, answer in enumerate(self.answers)]
 
     def put_texts(self, texts: Sequence[str]) -> None:
         """Take texts back in the order of `texts()`."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from didact.records.base import Common, Header, Text, Turn, besides_texts
+from didact.records.base import Common, Header, Text, Turn, besides_texts, text_of
 
 
 class Task(Common):
@@ -33,14 +33,14 @@ class Task(Common):
 
     def texts(self) -> list[Text]:
         """Definition, input and choices are the user's; outputs the assistant's."""
-        found = [] if self.definition is None else [Text("definition", "user", self.definition)]
-        found.append(Text("input", "user", self.input))
+        found = [] if self.definition is None else [text_of(("definition", "user", self.definition))]
+        found.append(text_of(("input", "user", self.input)))
         for i, choice in enumerate(self.choices):
-            found.append(Text(f"choices/{i}", "user", choice))
+            found.append(text_of((f"choices/{i}", "user", choice)))
         if len(self.outputs) == 1:  # nearly always; this runs several times for every record
-            found.append(Text("outputs/0", "assistant", self.outputs[0]))
+            found.append(text_of(("outputs/0", "assistant", self.outputs[0])))
             return found
-        return found + [Text(f"outputs/{i}", "assistant", output) for i, output in enumerate(self.outputs)]
+        return found + [text_of((f"outputs/{i}", "assistant", output)) for i, output in enumerate(self.outputs)]
 
     def put_texts(self, texts: Sequence[str]) -> None:
         """Take texts back in the order of `texts()`."""
