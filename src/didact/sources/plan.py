@@ -26,7 +26,8 @@ from didact.sources.rows import Row, rows
 from didact.sources.spool import Spool
 from didact.sources.web import require_web
 
-_SAMPLE_BYTES = 1 << 18
+_SAMPLE_BYTES = 1 << 16
+"""Of a block, decompressed: enough for the rows of most files, which may be hundreds."""
 _SAMPLE_LIMIT = 512 << 20
 """Bytes, decompressed, in which the rows that tell a file's format are looked for; a hostile file may have none."""
 

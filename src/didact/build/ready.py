@@ -1,0 +1,64 @@
+"""The process that leads a build loads its own kernels while its workers are busy, not when they wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from didact.build.compare import view_of
+from didact.build.per_record import ON_FILE
+from didact.curate.dedup import Pairs, keep_best
+from didact.curate.leaks import ShingleSets, nearest_training
+from didact.curate.minhash import candidate_pairs, jaccard
+from didact.curate.split import SplitInput, split_rows
+from didact.engine.base import Engine, Item, Result
+from didact.recipe.selection import SplitSettings
+from didact.records import PlainText
+from didact.records.table import Place, to_table
+from didact.render.learning import learn
+from didact.text.tokens import shingles
+from didact.text.views import Segments
+
+
+@dataclass
+class ReadyMeanwhile:
+    """An engine that loads the kernels of the stages to come when the first worker is done with something new."""
+
+    engine: Engine
+
+    @property
+    def workers(self) -> int:
+        """As the engine's own."""
+        return self.engine.workers
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """As the engine's own. Every other worker has an item in hand and all have the next when kernels are loaded; a
+        process that does the items itself loads them when it comes to that.
+        """
+        loaded = self.workers == 1
+        for item, result in self.engine.map(function, items):
+            if not loaded and isinstance(result, dict) and not result.get(ON_FILE):
+                load_kernels()
+                loaded = True
+            yield item, result
+
+    def close(self) -> None:
+        """As the engine's own."""
+        self.engine.close()
+
+
+def load_kernels() -> None:
+    """Run what compares, splits and learns a vocabulary on next to nothing."""
+    rows = np.arange(3)
+    records = [PlainText(id="0" * 32, text="Two words.") for _ in rows]
+    segments = Segments.from_arrow(to_table(records, [Place("", 0, 1, 0)] * 3)["segments"].combine_chunks())
+    for view in (segments.view("text"), view_of(segments, ("text",))):
+        sets = ShingleSets(*shingles(view, 5))
+    pairs = candidate_pairs(np.zeros((1, 3), np.uint64))
+    keep_best(3, Pairs(pairs[:, 0], pairs[:, 1], jaccard(sets.hashes, sets.offsets, pairs)), rows)
+    nearest_training(sets.take(rows[:1]), sets, rows[1:], 0.5)
+    given = SplitInput(np.arange(3, dtype=np.uint64), np.zeros(3, np.int32), (np.zeros(3, np.uint64),))
+    split_rows(given, SplitSettings(), {}, "", lambda held, train: np.zeros(3, np.bool_))
+    learn(["two words"], (), 300, 1)

@@ -1,0 +1,72 @@
+"""The kernels of the process that leads a build are loaded while its workers are busy."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from didact.build import ready
+from didact.build.per_record import ON_FILE
+from didact.build.ready import ReadyMeanwhile
+from didact.engine.base import Item, Result
+
+_CODE = """
+import gc, sys
+from pathlib import Path
+from numba.core.dispatcher import Dispatcher
+from didact.build.ready import load_kernels
+from tiny_recipe import build, tiny, write_inputs
+
+ROOMS = ("didact.curate.dedup", "didact.curate.leaks", "didact.curate.components", "didact.curate.split",
+         "didact.render.learning_kernels")
+
+def loaded():
+    kernels = (one for one in gc.get_objects() if isinstance(one, Dispatcher) and one.py_func.__module__ in ROOMS)
+    return {(one.py_func.__name__, signature) for one in kernels for signature in one.signatures}
+
+load_kernels()
+before = loaded()
+folder = Path(sys.argv[1])
+write_inputs(folder)
+build(tiny(folder), workers=1)
+assert before and loaded() == before, loaded() ^ before
+"""
+
+
+def test_what_a_build_runs_is_what_was_loaded(tmp_path: Path) -> None:
+    """Afterwards a build loads no other kernel of comparing, splitting and learning, for no other kind of array."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    subprocess.run([sys.executable, "-c", _CODE, str(tmp_path)], env=environment, check=True)
+
+
+class Given:
+    """An engine whose results are given."""
+
+    def __init__(self, workers: int, results: Iterable[Any]) -> None:
+        self.workers, self.results = workers, results
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
+        """The results, whatever the function gives."""
+        yield from zip(items, self.results, strict=True)
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+@pytest.mark.parametrize(("workers", "found", "times"), [(2, 1, 1), (2, 3, 0), (1, 0, 0)])
+def test_kernels_are_loaded_once_something_is_made(
+    workers: int, found: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are loaded once, after the first chunk that was not on file, where workers go on with others."""
+    calls: list[int] = []
+    monkeypatch.setattr(ready, "load_kernels", lambda: calls.append(1))
+    results = [{ON_FILE: True}] * found + [{}] * (3 - found)
+    engine = ReadyMeanwhile(Given(workers, results))
+    assert [item for item, _ in engine.map(str, range(3))] == [0, 1, 2]
+    assert len(calls) == times
