@@ -25,6 +25,27 @@ from didact.records import (
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 """Any valid Unicode string, empty ones included."""
 
+_SCRAPS = (
+    "the ",
+    "Compatibility",
+    " 42",
+    ", ",
+    "  ",
+    "\n",
+    "用",
+    "(Recycle",
+    "é",
+    "I'm ",
+    "....",
+    "3 * 14",
+    "\\n",
+    "x\t",
+)
+PROSE = st.lists(st.sampled_from(_SCRAPS) | st.text(st.characters(max_codepoint=127), max_size=12), max_size=12).map(
+    "".join
+)
+"""Text mostly of ASCII and longer than what kernels take at a time."""
+
 NAME = st.text("abcdefghijklmnop_", min_size=1, max_size=8)
 _OPTIONAL = st.none() | TEXT
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from strategies import TEXT
+from strategies import PROSE, TEXT
 
 from didact.curate.clean import Cleaner, CleanReport, clean_text, clean_texts
 from didact.curate.clean_scan import suspects
@@ -158,7 +158,7 @@ def test_a_change_is_cut_around_the_first_difference(kept: str, rest: str, chang
     assert change.after == after[max(parts - 40, 0) : parts + 40]
 
 
-@given(st.lists(SCRAPS | TEXT, min_size=1, max_size=8), st.sampled_from([ALL, CleanSettings()]))
+@given(st.lists(SCRAPS | TEXT | PROSE, min_size=1, max_size=8), st.sampled_from([ALL, CleanSettings()]))
 def test_texts_the_kernel_passes_over_are_clean(texts: list[str], settings: CleanSettings) -> None:
     """No text that the kernel does not name is one that a rule would change."""
     named = suspects(pa.array(texts, pa.string()), settings)
@@ -167,7 +167,7 @@ def test_texts_the_kernel_passes_over_are_clean(texts: list[str], settings: Clea
     ] == []
 
 
-@given(st.sampled_from(list(RULES)), st.lists(SCRAPS | TEXT, min_size=1, max_size=8))
+@given(st.sampled_from(list(RULES)), st.lists(SCRAPS | TEXT | PROSE, min_size=1, max_size=8))
 def test_the_kernel_knows_which_rules_are_on(name: str, texts: list[str]) -> None:
     """With one rule alone switched on, the kernel still names every text that it changes."""
     settings = CleanSettings(**{rule: rule == name for rule in RULES})

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from segments_of import answered, column
-from strategies import TEXT
+from strategies import PROSE, TEXT
 
 from didact.curate.signals import SIGNALS, SignalText, measure, signal
 from didact.errors import CallError, DataError, UnknownName
@@ -79,13 +79,22 @@ def quantities_by_hand(texts: list[str]) -> dict[str, float]:
     }
 
 
-@given(st.lists(st.lists(TEXT | LINED, max_size=3), min_size=1, max_size=4))
+@given(st.lists(st.lists(TEXT | LINED | PROSE, max_size=3), min_size=1, max_size=4))
 def test_every_quantity_is_what_python_counts(rows: list[list[str]]) -> None:
     """Each quantity of each record equals a count over Python strings, whatever came before it in the chunk."""
     segments = Segments.from_arrow(column([[("text", "text", text) for text in row] for row in rows]))
     expected = [quantities_by_hand(row) for row in rows]
     measured = measure(segments, [f"whole.{name}" for name in expected[0]])
     assert [{name: float(measured[f"whole.{name}"][i]) for name in expected[0]} for i in range(len(rows))] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "longest"),
+    [("用(Recycle)", 1), ("letter by letter", 2), ("abcdefgg ggggh", 4), ("   abcdefgh\n\n\n", 1), ("-" * 3000, 3000)],
+)
+def test_the_longest_run_is_of_one_visible_character(text: str, longest: int) -> None:
+    """Wherever a run stands, it counts neither white space nor a character that only shares a byte with the next."""
+    assert value("response.longest_run", "?", text) == longest
 
 
 def test_every_signal_is_described_and_measurable() -> None:

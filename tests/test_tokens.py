@@ -10,14 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from segments_of import column, view_of
-from strategies import TEXT
+from strategies import PROSE, TEXT
 
-from didact.text.fingerprints import fingerprints
-from didact.text.tokens import shingle_hash, shingles, token_counts, tokenise
+from didact.text.characters import SYMBOL, class_of
+from didact.text.fingerprints import SEPARATOR, number_fingerprints, text_fingerprints
+from didact.text.tokens import have_tokens, shingle_hash, shingles, tokenise
 from didact.text.views import Segments
 
 WORDS = st.text("ab12 中ไé_-.İ\n", max_size=60)
-ROWS = st.lists(st.lists(TEXT | WORDS, max_size=3), max_size=5)
+ROWS = st.lists(st.lists(TEXT | WORDS | PROSE, max_size=3), max_size=5)
 
 
 def shingles_by_hand(texts: list[str], n: int) -> list[int]:
@@ -39,10 +40,10 @@ def test_kernel_shingles_are_the_definitions(rows: list[list[str]], n: int) -> N
 
 
 @given(ROWS)
-def test_token_counts_are_lengths_of_tokenise(rows: list[list[str]]) -> None:
-    """The kernel counts the tokens that `tokenise` lists."""
+def test_texts_have_tokens_where_tokenise_finds_some(rows: list[list[str]]) -> None:
+    """The kernel tells whether `tokenise` lists any."""
     view = Segments.from_arrow(column([[("text", "text", text) for text in row] for row in rows])).view("whole")
-    assert token_counts(view).tolist() == [sum(len(tokenise(text)) for text in row) for row in rows]
+    assert have_tokens(view).tolist() == [any(map(tokenise, row)) for row in rows]
 
 
 def test_long_texts_are_sorted_and_complete() -> None:
@@ -50,6 +51,52 @@ def test_long_texts_are_sorted_and_complete() -> None:
     words = [str(i * i % 997) for i in range(5000)]
     hashes, _ = shingles(view_of(" ".join(words)), 2)
     assert hashes.tolist() == sorted({shingle_hash(words[i : i + 2]) for i in range(4999)})
+
+
+@pytest.mark.parametrize("distinct", [2, 30, 700])
+def test_a_text_that_repeats_itself_has_each_shingle_once(distinct: int) -> None:
+    """Thousands of repetitions of few shingles come out as the sorted set."""
+    words = [f"w{word}" for word in np.random.default_rng(0).integers(0, distinct, 4000)]
+    hashes, _ = shingles(view_of(" ".join(words)), 1)
+    assert hashes.tolist() == sorted({shingle_hash([word]) for word in words})
+
+
+def folded(units: list[int]) -> int:
+    """A fingerprint from what is folded into it, straight from the definition of FNV-1a and of MurmurHash3's end."""
+    state = 0xCBF29CE484222325
+    for unit in units:
+        state = (state ^ unit) * 0x100000001B3 % 2**64
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        state = (state ^ state >> 33) * factor % 2**64
+    return state ^ state >> 33
+
+
+@given(ROWS)
+def test_text_fingerprints_fold_visible_text(rows: list[list[str]]) -> None:
+    """What is folded is each segment in turn, trimmed and with one space for white space, and a mark after it."""
+    view = Segments.from_arrow(column([[("text", "text", text) for text in row] for row in rows])).view("whole")
+    visible = [[" ".join(text.split()) for text in row if text.split()] for row in rows]
+    assert text_fingerprints(view).tolist() == [
+        folded([unit for text in row for unit in (*map(ord, text), SEPARATOR)]) for row in visible
+    ]
+
+
+@given(st.lists(st.text("12 +*-x.\n", max_size=40) | PROSE.map(lambda text: text.replace("é", "e")), max_size=4))
+def test_number_fingerprints_fold_numbers_and_signs(texts: list[str]) -> None:
+    """What is folded is, for each number, a mark, the sign that joins it to the number before or 0, and its digits."""
+    found = []
+    for text in texts:
+        units = []
+        for match, gap in zip(re.finditer("[0-9]+", text), ["x", *gaps_of(text)], strict=False):
+            sign = ord(gap) if len(gap) == 1 and class_of(gap) & SYMBOL else 0
+            units += [SEPARATOR, sign, *map(ord, match.group())]
+        found.append(folded(units) if units else 0)
+    assert number_fingerprints(view_of(*texts)).tolist() == found
+
+
+def gaps_of(text: str) -> list[str]:
+    """What stands between each number and the next, trimmed."""
+    return [text[a.end() : b.start()].strip() for a, b in pairwise(re.finditer("[0-9]+", text))]
 
 
 @pytest.mark.parametrize(
@@ -108,14 +155,14 @@ def test_number_fingerprints_are_those_of_the_numbers_alone(text: str) -> None:
     numbers = numbers_by_hand(text)
     alone = "".join(number.replace(" ", "x") for number in numbers)
     changed = f"{alone}+1" if numbers else "1"
-    hashes = fingerprints(view_of(text, alone, changed)).numbers
+    hashes = number_fingerprints(view_of(text, alone, changed))
     assert hashes[0] == hashes[1] != hashes[2]
 
 
 @given(st.text("aB. \n\u3000中", max_size=12), st.text("aB. \n\u3000中", max_size=12))
 def test_text_fingerprints_forget_white_space_only(first: str, second: str) -> None:
     """A text agrees with itself in other white space, and with another text only when that is all that differs."""
-    hashes = fingerprints(view_of(first, " ".join(first.split()), second)).text
+    hashes = text_fingerprints(view_of(first, " ".join(first.split()), second))
     assert hashes[0] == hashes[1]
     assert (hashes[0] == hashes[2]) == (first.split() == second.split())
 
@@ -127,6 +174,6 @@ def test_text_fingerprints_know_where_segments_end() -> None:
         [("text", "text", "a"), ("text", "text", "b")],
         [("title", "text", " "), ("text", "text", "ab")],
     ]
-    texts = fingerprints(Segments.from_arrow(column(rows)).view("whole")).text
+    texts = text_fingerprints(Segments.from_arrow(column(rows)).view("whole"))
     assert texts[0] != texts[1]
     assert texts[0] == texts[2]

@@ -15,8 +15,8 @@ from didact.curate.minhash import band_keys, choose_bands, signatures
 from didact.curate.order import U64, mixed
 from didact.curate.signals import measure
 from didact.recipe.selection import MinHashSettings
-from didact.text.fingerprints import fingerprints
-from didact.text.tokens import shingles, token_counts
+from didact.text.fingerprints import number_fingerprints, text_fingerprints
+from didact.text.tokens import have_tokens, shingles
 from didact.text.views import Segments
 
 
@@ -33,7 +33,7 @@ def side_columns(
             pa.int8()
         ),
         "prompt_key": pa.array(_prompt_keys(segments, table["header"])),
-        "response_key": pa.array(fingerprints(segments.view("response")).text),
+        "response_key": pa.array(text_fingerprints(segments.view("response"))),
         "group_key": pa.array(_keys(source, table["group"])),
         "task_key": pa.array(_keys("", table["task"], source)),
     }
@@ -44,8 +44,8 @@ def side_columns(
 def _prompt_keys(segments: Segments, headers: pa.ChunkedArray) -> U64:
     """Hash of each record's prompt, header included and up to white space; 0 where the user says nothing."""
     view = segments.view("prompt")
-    own = fingerprints(view).text
-    return np.where(token_counts(view) > 0, mixed(own ^ _keys("header", headers), 0), np.uint64(0))
+    own = text_fingerprints(view)
+    return np.where(have_tokens(view), mixed(own ^ _keys("header", headers), 0), np.uint64(0))
 
 
 def _keys(source: str, names: pa.ChunkedArray, unnamed: str | None = None) -> U64:
@@ -70,7 +70,7 @@ def _signature_columns(segments: Segments, settings: MinHashSettings | None) -> 
     bands = choose_bands(settings.threshold, settings.permutations)
     keyed = band_keys(signed, bands)
     return {
-        "numbers_key": pa.array(fingerprints(view).numbers),
+        "numbers_key": pa.array(number_fingerprints(view)),
         "shingles": pa.array(np.diff(offsets)),
         "signature": pa.FixedSizeListArray.from_arrays(pa.array(signed.reshape(-1)), settings.permutations),
         "bands": pa.FixedSizeListArray.from_arrays(pa.array(keyed.reshape(-1)), bands.count),

@@ -11,7 +11,6 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from didact.recipe.cleaning import CleanSettings
 from didact.text.characters import codes_in
@@ -25,6 +24,8 @@ from didact.text.clean_rules import (
     MOJIBAKE_PAIR,
     TAGS,
 )
+from didact.text.compiled import inlined, kernel, part
+from didact.text.eight import Index, byte_of, eight_bytes
 from didact.text.utf8 import code_point
 from didact.text.views import View
 
@@ -39,6 +40,8 @@ _FIRST = np.uint8(8)
 _LAST = np.uint8(16)
 """A template marker may end with it."""
 _DIGIT = np.uint8(32)
+_LOUD = np.uint8(64)
+"""A byte that eight are not passed over for."""
 
 _SPACES = 1
 _MARKERS = 2
@@ -90,10 +93,16 @@ def _watched(settings: CleanSettings) -> npt.NDArray[np.uint8]:
         ("0123456789", _DIGIT),
     ):
         watch[[ord(character) for character in characters]] |= bit
+    loud = _ALONE | _PAIR | _DIGIT * bool(set(personal) - {"email", "key"})
+    watch[:0x80][watch[:0x80] & loud > 0] |= _LOUD
+    watch[[ord(character) for character in "\n\\<"]] |= _LOUD
+    watch[0x80:0x100] |= _LOUD
+    # Keys are found by the length of runs, which are counted character by character.
+    watch[:0x80] |= _LOUD * ("key" in personal)
     return watch
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _is_edge(data, start, end, watch, rules):  # type: ignore[no-untyped-def]
     """Whether a text that is not empty begins or ends with white space or with what may be a template marker."""
     back = end - 1
@@ -105,15 +114,32 @@ def _is_edge(data, start, end, watch, rules):  # type: ignore[no-untyped-def]
     return data[start] <= 32 or data[end - 1] <= 32 or first & _BLANK > 0 or last & _BLANK > 0
 
 
-@njit(cache=True, nogil=True)
+@inlined
+def _are_quiet(eight, watch):  # type: ignore[no-untyped-def]
+    """Whether eight bytes hold nothing to look at, neither for themselves nor for the next character."""
+    found = np.uint8(0)
+    for k in range(8):
+        found |= watch[byte_of(eight, k)]
+    return found & _LOUD == 0
+
+
+@part
 def _is_suspect(data, start, end, watch, rules, digits_enough, run_enough):  # type: ignore[no-untyped-def]
     """Whether a rule may change the text data[start:end]."""
     if start == end:
         return False
     if rules & (_SPACES | _MARKERS) and _is_edge(data, start, end, watch, rules):
         return True
-    i, before, code, feeds, all_feeds, literals, digits, run = start, np.uint8(0), 0, 0, 0, 0, 0, 0
+    code: Index = 0
+    i, before, feeds, all_feeds, literals, digits, run = start, np.uint8(0), 0, 0, 0, 0, 0
     while i < end:
+        if i + 8 <= end and code != 92 and code != 60:
+            eight = eight_bytes(data, i)
+            if _are_quiet(eight, watch):
+                i += 8
+                code = np.int32(byte_of(eight, 7))
+                before, feeds = watch[code], 0
+                continue
         escaped, opened = code == 92, code == 60
         code, width = code_point(data, i)
         i += width
@@ -133,12 +159,10 @@ def _is_suspect(data, start, end, watch, rules, digits_enough, run_enough):  # t
     return rules & _LITERALS > 0 and all_feeds == 0 and literals >= 2
 
 
-@njit(cache=True, nogil=True)
-def _suspects(data, text_offsets, watch, rules, digits_enough, run_enough):  # type: ignore[no-untyped-def]
-    out = np.empty(len(text_offsets) - 1, dtype=np.bool_)
+@kernel
+def _suspects(data, text_offsets, watch, rules, digits_enough, run_enough, out):  # type: ignore[no-untyped-def]
     for s in range(len(out)):
         out[s] = _is_suspect(data, text_offsets[s], text_offsets[s + 1], watch, rules, digits_enough, run_enough)
-    return out
 
 
 def suspects(texts: pa.StringArray, settings: CleanSettings) -> npt.NDArray[np.bool_]:
@@ -149,4 +173,6 @@ def suspects(texts: pa.StringArray, settings: CleanSettings) -> npt.NDArray[np.b
     never = 2**31
     digits = _FEWEST_DIGITS if set(personal) - {"email", "key"} else never
     run = _SHORTEST_KEY if "key" in personal else never
-    return _suspects(view.data, view.text_offsets, _watched(settings), rules, digits, run)
+    out = np.empty(len(texts), np.bool_)
+    _suspects(view.data, view.text_offsets, _watched(settings), rules, digits, run, out)
+    return out

@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from didact.curate.order import sorted_order, sorted_unique
 from didact.curate.threads import in_threads
+from didact.text.compiled import inlined, kernel, part
 from didact.text.utf8 import FNV_OFFSET, fold, mix
 
 Hashes = npt.NDArray[np.uint64]
@@ -50,17 +50,15 @@ def permutations(count: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uin
     return factors, generator.randint(0, 2**32, count, dtype=np.uint32)
 
 
-@njit(cache=True, nogil=True)
-def _premix(hashes, out):  # type: ignore[no-untyped-def]
-    """MurmurHash3's fmix32 of the low 32 bits of each hash."""
-    for i in range(len(hashes)):
-        h = np.uint32(hashes[i])
-        h = np.uint32((h ^ (h >> np.uint32(16))) * _FIRST)
-        h = np.uint32((h ^ (h >> np.uint32(13))) * _SECOND)
-        out[i] = h ^ (h >> np.uint32(16))
+@inlined
+def _premix(h):  # type: ignore[no-untyped-def]
+    """MurmurHash3's fmix32."""
+    h = np.uint32((h ^ (h >> np.uint32(16))) * _FIRST)
+    h = np.uint32((h ^ (h >> np.uint32(13))) * _SECOND)
+    return h ^ (h >> np.uint32(16))
 
 
-@njit(cache=True, nogil=True)
+@inlined
 def _lower(out, factors, addends, h0, h1, h2, h3):  # type: ignore[no-untyped-def]
     """Lower each value of `out` to the least of four permuted hashes: one load and one store for four products."""
     for j in range(len(out)):
@@ -70,21 +68,18 @@ def _lower(out, factors, addends, h0, h1, h2, h3):  # type: ignore[no-untyped-de
         out[j] = min(out[j], first, second)
 
 
-@njit(cache=True, nogil=True)
-def _signatures(hashes, offsets, factors, addends):  # type: ignore[no-untyped-def]
-    records = len(offsets) - 1
-    out = np.full((records, len(factors)), 0xFFFFFFFF, dtype=np.uint32)
-    mixed = np.empty((np.max(np.diff(offsets)) if records else 0) + 3, dtype=np.uint32)
-    for r in range(records):
-        part = hashes[offsets[r] : offsets[r + 1]]
-        _premix(part, mixed)
-        count = len(part)
-        if count:
+@kernel
+def _signatures(hashes, offsets, factors, addends, mixed, out):  # type: ignore[no-untyped-def]
+    """Lower `out`. mixed: room for the hashes of the largest record and three more."""
+    for r in range(len(out)):
+        start, count = offsets[r], offsets[r + 1] - offsets[r]
+        for i in range(count):
+            mixed[i] = _premix(np.uint32(hashes[start + i]))
+        for i in range(count, count + 3 if count else 0):
             # A repeated hash changes no minimum, so the last one fills up the last group of four.
-            mixed[count : count + 3] = mixed[count - 1]
+            mixed[i] = mixed[count - 1]
         for i in range(0, count, 4):
             _lower(out[r], factors, addends, mixed[i], mixed[i + 1], mixed[i + 2], mixed[i + 3])
-    return out
 
 
 def signatures(hashes: Hashes, offsets: Offsets, count: int = 128) -> npt.NDArray[np.uint32]:
@@ -92,7 +87,10 @@ def signatures(hashes: Hashes, offsets: Offsets, count: int = 128) -> npt.NDArra
 
     A record without shingles has the signature of the empty set: all ones.
     """
-    return _signatures(hashes, offsets, *permutations(count))
+    mixed = np.empty(int(np.diff(offsets).max(initial=0)) + 3, np.uint32)
+    out = np.full((len(offsets) - 1, count), 0xFFFFFFFF, np.uint32)
+    _signatures(hashes, offsets, *permutations(count), mixed, out)
+    return out
 
 
 @cache
@@ -114,16 +112,14 @@ def choose_bands(threshold: float, count: int = 128, miss_weight: float = 0.98) 
     return choices[int(np.argmin(errors))]
 
 
-@njit(cache=True, nogil=True)
-def _band_keys(signatures, bands, rows):  # type: ignore[no-untyped-def]
-    out = np.empty((len(signatures), bands), dtype=np.uint64)
-    for r in range(len(signatures)):
-        for b in range(bands):
+@kernel
+def _band_keys(signatures, rows, out):  # type: ignore[no-untyped-def]
+    for r in range(len(out)):
+        for b in range(out.shape[1]):
             state = fold(FNV_OFFSET, b)
             for j in range(b * rows, (b + 1) * rows):
                 state = fold(mix(state), signatures[r, j])
             out[r, b] = mix(state)
-    return out
 
 
 def band_keys(signatures: npt.NDArray[np.uint32], bands: Bands) -> Hashes:
@@ -132,10 +128,12 @@ def band_keys(signatures: npt.NDArray[np.uint32], bands: Bands) -> Hashes:
         raise ValueError(
             f"{bands.count} bands of {bands.rows} rows need more than the {signatures.shape[1]} values of a signature"
         )
-    return _band_keys(signatures, bands.count, bands.rows)
+    out = np.empty((len(signatures), bands.count), np.uint64)
+    _band_keys(signatures, bands.rows, out)
+    return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _all_pairs(members, starts, out):  # type: ignore[no-untyped-def]
     """Write every pair of rows that share a bucket, members[starts[g]:starts[g + 1]]."""
     at = 0
@@ -220,11 +218,11 @@ def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64, threads: int
     return np.stack([codes // max(rows, 1), codes % max(rows, 1)], axis=1)
 
 
-@njit(cache=True, nogil=True)
-def _shared(first, second):  # type: ignore[no-untyped-def]
-    """How many hashes two sorted, unique arrays share."""
-    i, j, shared = 0, 0, 0
-    while i < len(first) and j < len(second):
+@part
+def _shared(first, i, i_end, second, j, j_end):  # type: ignore[no-untyped-def]
+    """How many hashes two sorted, unique parts of arrays share."""
+    shared = 0
+    while i < i_end and j < j_end:
         a, b = first[i], second[j]
         shared += a == b
         i += a <= b
@@ -232,21 +230,20 @@ def _shared(first, second):  # type: ignore[no-untyped-def]
     return shared
 
 
-@njit(cache=True, nogil=True)
-def _overlaps(hashes, offsets, other_hashes, other_offsets, pairs):  # type: ignore[no-untyped-def]
-    out = np.empty((len(pairs), 2), dtype=np.int64)
+@kernel
+def _overlaps(hashes, offsets, other_hashes, other_offsets, pairs, out):  # type: ignore[no-untyped-def]
     for k in range(len(pairs)):
         i, j = pairs[k]
-        first = hashes[offsets[i] : offsets[i + 1]]
-        second = other_hashes[other_offsets[j] : other_offsets[j + 1]]
-        out[k, 0] = _shared(first, second)
-        out[k, 1] = len(first) + len(second) - out[k, 0]
-    return out
+        start, end, other, other_end = offsets[i], offsets[i + 1], other_offsets[j], other_offsets[j + 1]
+        out[k, 0] = _shared(hashes, start, end, other_hashes, other, other_end)
+        out[k, 1] = end - start + other_end - other - out[k, 0]
 
 
 def overlaps(hashes: Hashes, offsets: Offsets, other_hashes: Hashes, other_offsets: Offsets, pairs: Offsets) -> Offsets:
     """Intersection and union sizes (k, 2) of rows pairs[:, 0] of the first table with rows pairs[:, 1] of the other."""
-    return _overlaps(hashes, offsets, other_hashes, other_offsets, pairs)
+    out = np.empty((len(pairs), 2), np.int64)
+    _overlaps(hashes, offsets, other_hashes, other_offsets, pairs, out)
+    return out
 
 
 def jaccard(hashes: Hashes, offsets: Offsets, pairs: Offsets) -> npt.NDArray[np.float64]:

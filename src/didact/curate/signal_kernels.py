@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from didact.text.characters import DIGIT, LETTER, SPACE, SYMBOL, UNSPACED, UPPER, WORD, tables
-from didact.text.tokens import token_hash
-from didact.text.utf8 import FNV_OFFSET, code_point, fold, mix
+from didact.text.compiled import inlined, kernel, part
+from didact.text.eight import (
+    Index,
+    between,
+    byte_of,
+    continuations,
+    eight_bytes,
+    equal,
+    first_place,
+    how_many,
+    low_bytes,
+    not_ascii,
+    unmarked,
+)
+from didact.text.tokens import segment_words, token_hash
+from didact.text.utf8 import code_point, mix
 from didact.text.views import View
 
 
@@ -50,103 +64,182 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 SHORT_LINE = 30
 """Characters up to which FineWeb calls a line short."""
 
-LINE = 0x110000
-"""Folded into the hash of a line; beyond every code point."""
-
-_LETTER, _DIGIT, _UNSPACED, _SPACE = np.uint8(LETTER), np.uint8(DIGIT), np.uint8(UNSPACED), np.uint8(SPACE)
-_UPPER, _SYMBOL, _WORD = np.uint8(UPPER), np.uint8(SYMBOL), np.uint8(WORD)
+_SPACE, _WORD = np.uint8(SPACE), np.uint8(WORD)
 _BYTES, _CHARS, _WORDS, _WORD_CHARS, _LETTERS, _DIGITS = (int(c) for c in list(Count)[:6])
 _UNSPACED_CHARS, _SPACES, _UPPERS, _SYMBOLS, _LONGEST_RUN, _DISTINCT = (int(c) for c in list(Count)[6:12])
 _LETTER_WORDS, _STOPS, _LINES, _LINE_CHARS, _REPEATED, _REPEATED_CHARS = (int(c) for c in list(Count)[12:18])
 _SHORT, _ENDED, _ELLIPSES, _BULLETS, _FENCES, _LAST = (int(c) for c in list(Count)[18:])
+_TALLIED = (
+    (LETTER, _LETTERS),
+    (DIGIT, _DIGITS),
+    (UNSPACED, _UNSPACED_CHARS),
+    (SPACE, _SPACES),
+    (UPPER, _UPPERS),
+    (SYMBOL, _SYMBOLS),
+)
+"""Bits of a class, and the column that counts the characters with it."""
+_TALLY_BITS = 10
+_TALLY_LIMIT = (1 << _TALLY_BITS) - 1
+"""Characters that a tally has room for."""
+_TALLY_COLUMNS = tuple(column for _, column in _TALLIED)
 _ENDS = 1
 _BULLET = 2
+_NO_BYTE = 0x80
+"""Equal to no byte of ASCII."""
+_FIRST, _LAST_BYTE, _BYTE = np.uint64(0x80), np.uint64(0x80 << 56), np.uint64(8)
 
 
-@njit(cache=True, nogil=True)
-def _seen(table, stamps, stamp, value):  # type: ignore[no-untyped-def]
-    """Put a hash into an open-addressing set; whether it was in it. Entries of other stamps count as free."""
-    place = value & np.uint64(len(table) - 1)
-    while stamps[place] == stamp:
+@cache
+def tallies() -> npt.NDArray[np.uint64]:
+    """For each class, a one in the ten bits of each count that a character of that class adds to."""
+    kinds = np.arange(256)
+    ones = [((kinds & bit > 0).astype(np.uint64) << np.uint64(_TALLY_BITS * k)) for k, (bit, _) in enumerate(_TALLIED)]
+    return _read_only(np.bitwise_or.reduce(ones))
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    array.setflags(write=False)
+    return array
+
+
+@part
+def _add_tally(tally, row):  # type: ignore[no-untyped-def]
+    for k in range(len(_TALLY_COLUMNS)):
+        row[_TALLY_COLUMNS[k]] += np.int64((tally >> np.uint64(_TALLY_BITS * k)) & np.uint64(_TALLY_LIMIT))
+
+
+@part
+def _count_characters(data, start, end, classes, tallies, row):  # type: ignore[no-untyped-def]
+    """Add a segment's bytes, how many characters of each class it has, and its longest run of one visible character."""
+    previous: Index = _NO_BYTE
+    i, run, longest, chars, tally, room = start, 0, 0, 0, np.uint64(0), _TALLY_LIMIT
+    while i < end:
+        if room < 8:
+            _add_tally(tally, row)
+            tally, room = np.uint64(0), _TALLY_LIMIT
+        if i + 8 <= end:
+            eight = eight_bytes(data, i)
+            same = equal(eight ^ (eight << _BYTE | np.uint64(min(previous, _NO_BYTE))), 0)
+            # Runs of three and more are looked at one by one; they are rare.
+            if not_ascii(eight) == 0 and same & (same << _BYTE | _FIRST * np.uint64(run > 1)) == 0:
+                for k in range(8):
+                    tally += tallies[classes[byte_of(eight, k)]]
+                visible = unmarked(between(eight, 9, 13) | between(eight, 28, 32))
+                longest = max(longest, int(visible > 0) + int(same & visible > 0))
+                previous, run = np.int64(byte_of(eight, 7)), 1 + int(same >= _LAST_BYTE)
+                i, chars, room = i + 8, chars + 8, room - 8
+                continue
+        code, width = code_point(data, i)
+        i += width
+        kind = classes[code]
+        tally += tallies[kind]
+        run = run + 1 if code == previous else 1
+        previous = np.int64(code)
+        if not kind & _SPACE:
+            longest = max(longest, run)
+        chars, room = chars + 1, room - 1
+    _add_tally(tally, row)
+    row[_BYTES] += end - start
+    row[_CHARS] += chars
+    row[_LONGEST_RUN] = max(row[_LONGEST_RUN], longest)
+
+
+@inlined
+def _last_visible(data, start, end, classes):  # type: ignore[no-untyped-def]
+    """The last character of data[start:end] that is not white space, and where it ends; 0 and `start` without one."""
+    while end > start:
+        i = end - 1
+        while data[i] & 0xC0 == 0x80:
+            i -= 1
+        code = code_point(data, i)[0]
+        if not classes[code] & _SPACE:
+            return code, end
+        end = i
+    return 0, start
+
+
+@inlined
+def _seen(table, value):  # type: ignore[no-untyped-def]
+    """Put a hash into an open-addressing set; whether it was in it. 0 marks a free place, so 1 stands for it too."""
+    value = max(value, np.uint64(1))
+    last = np.uint64(len(table) - 1)
+    place = value & last
+    while table[place] != 0:
         if table[place] == value:
             return True
-        place = (place + np.uint64(1)) & np.uint64(len(table) - 1)
-    table[place], stamps[place] = value, stamp
+        place = (place + np.uint64(1)) & last
+    table[place] = value
     return False
 
 
-@njit(cache=True, nogil=True)
-def _count_characters(data, start, end, classes, kinds, row):  # type: ignore[no-untyped-def]
-    """Add a segment's bytes, how many characters of each class it has, and its longest run of one visible character."""
-    row[_BYTES] += end - start
-    i, previous, run, longest, last = start, -1, 0, 0, row[_LAST]
-    while i < end:
-        code, width = code_point(data, i)
-        i += width
-        kind = classes[code]
-        kinds[kind] += 1
-        run = run + 1 if code == previous else 1
-        previous = code
-        if not kind & _SPACE:
-            last = code
-            longest = max(longest, run)
-    row[_LAST], row[_LONGEST_RUN] = last, max(row[_LONGEST_RUN], longest)
+@inlined
+def _empty(table, entries):  # type: ignore[no-untyped-def]
+    """Empty as many places at the front of a set's room as so many entries need: a power of two, of which at least half
+    stay free; how many they are. They lie in the nearest cache of the processor.
+    """
+    places = 16
+    while places < 2 * entries:
+        places *= 2
+    table[:places] = 0
+    return places
 
 
-@njit(cache=True, nogil=True)
-def _sum_classes(kinds, row):  # type: ignore[no-untyped-def]
-    """Turn how often each combination of class bits occurred into counts, and clear it."""
-    for kind in range(256):
-        count = kinds[kind]
-        if count:
-            row[_CHARS] += count
-            row[_LETTERS] += count * ((kind & _LETTER) > 0)
-            row[_DIGITS] += count * ((kind & _DIGIT) > 0)
-            row[_UNSPACED_CHARS] += count * ((kind & _UNSPACED) > 0)
-            row[_SPACES] += count * ((kind & _SPACE) > 0)
-            row[_UPPERS] += count * ((kind & _UPPER) > 0)
-            row[_SYMBOLS] += count * ((kind & _SYMBOL) > 0)
-            kinds[kind] = 0
+@part
+def _count_words(hashes, sizes, count, stops, table, row):  # type: ignore[no-untyped-def]
+    """Add the words of a record, see `segment_words`."""
+    seen = table[: _empty(table, count + len(stops))]
+    for i in range(count):
+        row[_WORD_CHARS] += sizes[i] >> 1
+        row[_LETTER_WORDS] += sizes[i] & 1
+        row[_DISTINCT] += not _seen(seen, hashes[i])
+    for stop in stops:
+        row[_STOPS] += _seen(seen, stop)
+    row[_WORDS] += count
 
 
-@njit(cache=True, nogil=True)
-def _end_word(state, chars, letters, stops, table, stamps, stamp, row):  # type: ignore[no-untyped-def]
-    """Count one word of `chars` characters whose FNV state is given; `letters` when one of them is a letter."""
-    word = mix(state)
-    row[_WORDS] += 1
-    row[_WORD_CHARS] += chars
-    row[_LETTER_WORDS] += letters
-    if not _seen(table, stamps, stamp, word):
-        row[_DISTINCT] += 1
-        for stop in stops:
-            row[_STOPS] += word == stop
+@part
+def _count_repeated_lines(hashes, sizes, count, table, row):  # type: ignore[no-untyped-def]
+    """Add those lines of a record, given by their hashes and numbers of characters, that occurred before."""
+    seen = table[: _empty(table, count)]
+    for i in range(count):
+        if _seen(seen, hashes[i]):
+            row[_REPEATED] += 1
+            row[_REPEATED_CHARS] += sizes[i]
 
 
-@njit(cache=True, nogil=True)
-def _count_words(data, start, end, classes, lower, stops, table, stamps, stamp, row):  # type: ignore[no-untyped-def]
-    """Add a segment's words: as tokens are, but a segment without any has none."""
-    i, state, chars, letters = start, FNV_OFFSET, 0, False
-    while i < end:
-        code, width = code_point(data, i)
-        i += width
-        kind = classes[code]
-        if kind & _WORD and not kind & _UNSPACED:
-            state = fold(state, lower[code] if code < len(lower) else code)
-            chars += 1
-            letters |= (kind & _LETTER) > 0
-            continue
-        if chars:
-            _end_word(state, chars, letters, stops, table, stamps, stamp, row)
-            state, chars, letters = FNV_OFFSET, 0, False
-        if kind & _UNSPACED:
-            _end_word(fold(FNV_OFFSET, code), 1, True, stops, table, stamps, stamp, row)
-    if chars:
-        _end_word(state, chars, letters, stops, table, stamps, stamp, row)
+@inlined
+def _line_end(data, start, end):  # type: ignore[no-untyped-def]
+    """Where the line that starts at a byte ends: at its line feed or at the end of the segment."""
+    i = start
+    while i + 8 <= len(data) and i < end:
+        found = first_place(equal(eight_bytes(data, i), 10))
+        i += found
+        if found < 8:
+            return min(i, end)
+    while i < end and data[i] != 10:
+        i += 1
+    return min(i, end)
 
 
-@njit(cache=True, nogil=True)
-def _end_line(data, start, end, state, first, last, chars, marks, table, stamps, stamp, row):  # type: ignore[no-untyped-def]
-    """Count one line: visible characters from `first` to `last`, `chars` characters with the space between them."""
+@inlined
+def _hash_and_length(data, start, end):  # type: ignore[no-untyped-def]
+    """A hash of the bytes data[start:end], and how many characters they are."""
+    state, chars = np.uint64(end - start), end - start
+    for i in range(start, end, 8):
+        if i + 8 <= len(data):
+            eight = low_bytes(eight_bytes(data, i), end - i)
+        else:
+            eight = np.uint64(0)
+            for k in range(end - i):
+                eight |= np.uint64(data[i + k]) << np.uint64(8 * k)
+        chars -= how_many(continuations(eight))
+        state = mix(state ^ eight)
+    return ~state, chars
+
+
+@inlined
+def _count_line(data, start, end, chars, first, last, marks, row):  # type: ignore[no-untyped-def]
+    """Count the line data[start:end] of `chars` characters from its first to its last visible one."""
     row[_LINES] += 1
     row[_LINE_CHARS] += chars
     row[_SHORT] += chars <= SHORT_LINE
@@ -155,62 +248,45 @@ def _end_line(data, start, end, state, first, last, chars, marks, table, stamps,
     dots = end - start >= 3 and data[end - 1] == 46 and data[end - 2] == 46 and data[end - 3] == 46
     row[_ELLIPSES] += dots or last == 0x2026
     row[_FENCES] += end - start >= 3 and data[start] == 96 and data[start + 1] == 96 and data[start + 2] == 96
-    # Words and lines share the set: a line's hash has one unit more than any text, so it is no word's.
-    if _seen(table, stamps, stamp, mix(fold(state, LINE))):
-        row[_REPEATED] += 1
-        row[_REPEATED_CHARS] += chars
 
 
-@njit(cache=True, nogil=True)
-def _count_lines(data, start, end, classes, marks, table, stamps, stamp, row):  # type: ignore[no-untyped-def]
-    """Add a segment's lines, each without the white space at its ends."""
-    i, line, stop, state, trimmed, first, last, chars, visible = start, start, start, FNV_OFFSET, FNV_OFFSET, 0, 0, 0, 0
+@part
+def _segment_lines(data, start, end, classes, marks, hashes, sizes, row):  # type: ignore[no-untyped-def]
+    """Count a segment's lines, each without the white space at its ends, and note its last visible character; write
+    their hashes and numbers of characters, and return how many they are.
+    """
+    i, count = start, 0
     while i < end:
-        code, width = code_point(data, i)
-        if code != 10 and (visible or not classes[code] & _SPACE):
-            state = fold(state, code)
-            chars += 1
-        if not classes[code] & _SPACE:
-            if not visible:
-                line, first = i, code
-            trimmed, last, visible, stop = state, code, chars, i + width
-        i += width
-        if visible and (code == 10 or i == end):
-            _end_line(data, line, stop, trimmed, first, last, visible, marks, table, stamps, stamp, row)
-        if code == 10:
-            state, chars, visible = FNV_OFFSET, 0, 0
+        stop = _line_end(data, i, end)
+        last, after = _last_visible(data, i, stop, classes)
+        if after > i:
+            first, width = code_point(data, i)
+            while classes[first] & _SPACE:
+                i += width
+                first, width = code_point(data, i)
+            hashes[count], sizes[count] = _hash_and_length(data, i, after)
+            _count_line(data, i, after, sizes[count], first, last, marks, row)
+            row[_LAST] = last
+            count += 1
+        i = stop + 1
+    return count
 
 
-@njit(cache=True, nogil=True)
-def _places_for(size):  # type: ignore[no-untyped-def]
-    """Places of a hash set for the words and lines in `size` bytes: about half of them stay free at worst."""
-    places = 64
-    while places < 2 * size:
-        places *= 2
-    return places
-
-
-@njit(cache=True, nogil=True)
-def _measure(data, text_offsets, record_offsets, mask, classes, lower, marks, stops, columns):  # type: ignore[no-untyped-def]
-    out = np.zeros((len(record_offsets) - 1, columns), dtype=np.int64)
-    kinds = np.zeros(256, dtype=np.int64)
-    table, stamps = np.empty(4096, dtype=np.uint64), np.zeros(4096, dtype=np.int64)
+@kernel
+def _measure(  # type: ignore[no-untyped-def]
+    data, text_offsets, record_offsets, mask, classes, lower, tallies, marks, stops, hashes, sizes, table, out
+):
+    """Add to `out`, which is 0. hashes, sizes: (2, bytes of the largest record).  table: room for `_empty`."""
     for r in range(len(out)):
-        stamp = r + 1
-        first, last = record_offsets[r], record_offsets[r + 1]
-        places = _places_for(text_offsets[last] - text_offsets[first])
-        if places > len(table):
-            table, stamps = np.empty(places, dtype=np.uint64), np.zeros(places, dtype=np.int64)
-        # Small records use the front of the set only, so that it stays in the nearest cache.
-        seen, taken, row = table[:places], stamps[:places], out[r]
-        for s in range(first, last):
+        row, words, lines = out[r], 0, 0
+        for s in range(record_offsets[r], record_offsets[r + 1]):
             if mask[s]:
                 start, end = text_offsets[s], text_offsets[s + 1]
-                _count_characters(data, start, end, classes, kinds, row)
-                _count_words(data, start, end, classes, lower, stops, seen, taken, stamp, row)
-                _count_lines(data, start, end, classes, marks, seen, taken, stamp, row)
-        _sum_classes(kinds, row)
-    return out
+                _count_characters(data, start, end, classes, tallies, row)
+                words += segment_words(data, start, end, classes, lower, hashes[0, words:], sizes[0, words:])
+                lines += _segment_lines(data, start, end, classes, marks, hashes[1, lines:], sizes[1, lines:], row)
+        _count_words(hashes[0], sizes[0], words, stops, table, row)
+        _count_repeated_lines(hashes[1], sizes[1], lines, table, row)
 
 
 _END_MARKS = ".!?…。！？\"'”’」』)）]】}》>;；`*_|~"
@@ -225,14 +301,19 @@ def line_marks() -> npt.NDArray[np.uint8]:
         marks[ord(character)] |= _ENDS
     for character in _BULLET_MARKS:
         marks[ord(character)] |= _BULLET
-    marks.setflags(write=False)
-    return marks
+    return _read_only(marks)
 
 
 def measure(view: View) -> npt.NDArray[np.int64]:
     """The counts (n, len(Count)) of every record's view."""
     stops = np.array([token_hash(word) for word in STOP_WORDS], dtype=np.uint64)
-    return _measure(*view.arrays, *tables(), line_marks(), stops, len(Count))
+    # A text has at most as many words, or lines, as bytes.
+    most = int(view.sizes.max(initial=0))
+    hashes, sizes = np.empty((2, most), np.uint64), np.empty((2, most), np.int64)
+    table = np.empty(4 * (most + len(stops)), np.uint64)  # a power of two
+    out = np.zeros((len(view), len(Count)), np.int64)
+    _measure(*view.arrays, *tables(), tallies(), line_marks(), stops, hashes, sizes, table, out)
+    return out
 
 
 _UNENDED_SYMBOLS = ",:;，、：；-–—([{（【《「『&/\\=<+"

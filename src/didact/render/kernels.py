@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.render.merges import MergeTable, is_border, merge_piece
-from didact.render.pieces import Index, piece_end
+from didact.render.pieces import piece_end
 from didact.text.compiled import inlined, kernel, part
-from didact.text.utf8 import code_point, eight_bytes
+from didact.text.eight import Index, eight_bytes, low_bytes
+from didact.text.utf8 import code_point
 
 LINE = 8
 """Numbers in a line of the cache: 64 bytes, a cache line of the processor."""
@@ -42,14 +43,6 @@ class WordCache(NamedTuple):
 
     lines: NDArray[np.uint64]
     characters: NDArray[np.int32]
-
-
-@inlined
-def low_bytes(value: np.uint64, size: Index) -> np.uint64:
-    """The first `size` of eight bytes, all eight if there are more, none if it is negative; the others are 0."""
-    if size >= 8:
-        return value
-    return value & ((np.uint64(1) << np.uint64(8 * max(size, 0))) - np.uint64(1))
 
 
 @inlined

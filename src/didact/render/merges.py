@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from didact.render.pieces import Index
 from didact.text.compiled import inlined, kernel, part
+from didact.text.eight import Index
 
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)

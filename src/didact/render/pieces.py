@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
 from didact.text.compiled import inlined, part
-from didact.text.utf8 import code_point, eight_bytes, leading_bytes
+from didact.text.eight import Index, eight_bytes, first_place, letters, unmarked
+from didact.text.utf8 import code_point
 
 OTHER, LETTER, NUMBER, SPACE, NEWLINE = range(5)  # as in `pretokens`: numba freezes globals of its own module
-Index: TypeAlias = int | np.signedinteger[Any]
-_TOPS = np.uint64(0x8080808080808080)
-_LOW = np.uint64(0x7F7F7F7F7F7F7F7F)
-_CASE = np.uint64(0x2020202020202020)
-_FROM_A = np.uint64(0x1F1F1F1F1F1F1F1F)
-"""Added to seven bits, sets the eighth from `a` (0x61) on."""
-_BEYOND_Z = np.uint64(0x0505050505050505)
-"""Added to seven bits, sets the eighth beyond `z` (0x7A)."""
 
 
 @inlined
@@ -38,21 +29,14 @@ def contraction(data: NDArray[np.uint8], at: Index, end: Index) -> Index:
 
 
 @inlined
-def not_letters(eight: np.uint64) -> np.uint64:
-    """The top bit of each of eight bytes that is not an ASCII letter."""
-    lower = (eight | _CASE) & _LOW
-    return ~((lower + _FROM_A) & ~(lower + _BEYOND_Z) & ~eight) & _TOPS
-
-
-@inlined
 def letters_end(data: NDArray[np.uint8], at: Index, end: Index, classes: NDArray[np.uint8]) -> Index:
     """End of the run of letters that starts at a position: eight ASCII letters at a time, others one by one."""
     while at + 8 <= data.size:
-        others = not_letters(eight_bytes(data, at))
-        at += leading_bytes(others)
+        run = first_place(unmarked(letters(eight_bytes(data, at))))
+        at += run
         if at >= end:
             return end
-        if others:
+        if run < 8:
             if data[at] < 0x80:
                 return at
             break

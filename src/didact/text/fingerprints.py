@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from didact.text.characters import DIGIT, SPACE, SYMBOL, tables
+from didact.text.compiled import kernel, part
+from didact.text.eight import TOPS, between, byte_of, eight_bytes, equal, first_place, not_ascii
 from didact.text.utf8 import FNV_OFFSET, code_point, fold, mix
 from didact.text.views import View
 
@@ -17,22 +16,28 @@ SEPARATOR = 0x110000
 _DIGIT = np.uint8(DIGIT)
 _SPACE = np.uint8(SPACE)
 _SYMBOL = np.uint8(SYMBOL)
+_SEVEN, _BYTE, _LAST = np.uint64(7), np.uint64(8), np.uint64(0x80 << 56)
 
 
-class Fingerprints(NamedTuple):
-    """Two hashes for each record of a view."""
-
-    text: npt.NDArray[np.uint64]
-    """Equal for texts that differ in white space only; case and punctuation count."""
-    numbers: npt.NDArray[np.uint64]
-    """Equal for equal sequences of numbers and of the signs between two of them (`12 * 7` is not `12 + 7`); 0: none."""
-
-
-@njit(cache=True, nogil=True)
+@part
 def _text_hash(data, start, end, classes, state):  # type: ignore[no-untyped-def]
     """Fold a segment, trimmed and each run of white space as one space, into the state."""
     i, gap, begun = start, False, False
     while i < end:
+        if begun and i + 8 <= end:
+            # Eight printable characters of ASCII, of which none is a space beside another.
+            eight = eight_bytes(data, i)
+            spaces = equal(eight, 32)
+            if between(eight, 32, 127) == TOPS and spaces & (spaces << _BYTE | np.uint64(gap) << _SEVEN) == 0:
+                if gap:
+                    state = fold(state, 32)
+                for k in range(7):
+                    state = fold(state, byte_of(eight, k))
+                gap = bool(spaces & _LAST)
+                if not gap:
+                    state = fold(state, byte_of(eight, 7))
+                i += 8
+                continue
         code, width = code_point(data, i)
         i += width
         if classes[code] & _SPACE:
@@ -44,11 +49,38 @@ def _text_hash(data, start, end, classes, state):  # type: ignore[no-untyped-def
     return fold(state, SEPARATOR) if begun else state
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _text_hashes(data, text_offsets, record_offsets, mask, classes, out):  # type: ignore[no-untyped-def]
+    for r in range(len(out)):
+        state = FNV_OFFSET
+        for s in range(record_offsets[r], record_offsets[r + 1]):
+            if mask[s]:
+                state = _text_hash(data, text_offsets[s], text_offsets[s + 1], classes, state)
+        out[r] = mix(state)
+
+
+def text_fingerprints(view: View) -> npt.NDArray[np.uint64]:
+    """A hash of each record: equal for texts that differ in white space only; case and punctuation count.
+
+    Segments without visible text count for nothing.
+    """
+    out = np.empty(len(view), np.uint64)
+    _text_hashes(*view.arrays, tables().classes, out)
+    return out
+
+
+@part
 def _number_hash(data, start, end, classes, state):  # type: ignore[no-untyped-def]
     """Fold a segment's runs of digits, each with the single sign that binds it to the run before, into the state."""
     i, running, bound, sign = start, False, False, 0
     while i < end:
+        if not bound and i + 8 <= end:
+            # What follows no number counts for nothing up to the next one.
+            eight = eight_bytes(data, i)
+            skipped = first_place(not_ascii(eight) | between(eight, 0x30, 0x39))
+            i += skipped
+            if skipped == 8:
+                continue
         code, width = code_point(data, i)
         i += width
         kind = classes[code]
@@ -66,21 +98,20 @@ def _number_hash(data, start, end, classes, state):  # type: ignore[no-untyped-d
     return state
 
 
-@njit(cache=True, nogil=True)
-def _fingerprints(data, text_offsets, record_offsets, mask, classes):  # type: ignore[no-untyped-def]
-    records = len(record_offsets) - 1
-    texts, numbers = np.empty(records, dtype=np.uint64), np.empty(records, dtype=np.uint64)
-    for r in range(records):
-        text, number = FNV_OFFSET, FNV_OFFSET
+@kernel
+def _number_hashes(data, text_offsets, record_offsets, mask, classes, out):  # type: ignore[no-untyped-def]
+    for r in range(len(out)):
+        state = FNV_OFFSET
         for s in range(record_offsets[r], record_offsets[r + 1]):
             if mask[s]:
-                text = _text_hash(data, text_offsets[s], text_offsets[s + 1], classes, text)
-                number = _number_hash(data, text_offsets[s], text_offsets[s + 1], classes, number)
-        texts[r] = mix(text)
-        numbers[r] = mix(number) if number != FNV_OFFSET else np.uint64(0)
-    return texts, numbers
+                state = _number_hash(data, text_offsets[s], text_offsets[s + 1], classes, state)
+        out[r] = mix(state) if state != FNV_OFFSET else np.uint64(0)
 
 
-def fingerprints(view: View) -> Fingerprints:
-    """The fingerprints of every record's view; segments without visible text count for nothing."""
-    return Fingerprints(*_fingerprints(*view.arrays, tables().classes))
+def number_fingerprints(view: View) -> npt.NDArray[np.uint64]:
+    """A hash of each record's numbers: equal for equal sequences of them and of the signs between two of them
+    (`12 * 7` is not `12 + 7`); 0 where there is none.
+    """
+    out = np.empty(len(view), np.uint64)
+    _number_hashes(*view.arrays, tables().classes, out)
+    return out

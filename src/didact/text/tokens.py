@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from didact.text.characters import OTHER, SPACE, UNSPACED, WORD, lower_of, tables
+from didact.text.characters import LETTER, OTHER, SPACE, UNSPACED, WORD, lower_of, tables
+from didact.text.compiled import inlined, kernel, part
+from didact.text.eight import between, byte_of, eight_bytes, first_place, letters, low_bytes, unmarked
 from didact.text.utf8 import FNV_OFFSET, FNV_PRIME, MIX_FIRST, MIX_SECOND, code_point, fold, mix
 from didact.text.views import View
 
@@ -23,6 +24,11 @@ _WORD = np.uint8(WORD)
 _UNSPACED = np.uint8(UNSPACED)
 _INVISIBLE = np.uint8(SPACE | OTHER)
 _MASK = 2**64 - 1
+_LETTER = np.uint8(LETTER)
+_CASE = np.uint64(0x2020202020202020)
+"""The bit that ASCII letters of lower case and digits have."""
+_FEW = 24
+"""Hashes up to which sorting by insertion is fastest."""
 
 
 def shingle_hash(tokens: Sequence[str]) -> int:
@@ -74,31 +80,63 @@ def tokenise(text: str) -> list[str]:
     return tokens or [character for character in text if not int(classes[ord(character)]) & int(_INVISIBLE)]
 
 
-@njit(cache=True, nogil=True)
-def _segment_tokens(data, start, end, classes, lower, out):  # type: ignore[no-untyped-def]
-    """Write the token hashes of one segment to `out` (at least end - start long); their number."""
-    count, state, i = 0, FNV_OFFSET, start
+@inlined
+def _fold_first(state, eight, count):  # type: ignore[no-untyped-def]
+    """Fold the first `count` of eight bytes into the state. Without a branch, since no processor foresees where words
+    end: eight products, of which some are thrown away, take less time than one wrong guess."""
+    for k in range(8):
+        folded = fold(state, byte_of(eight, k))
+        state = folded if k < count else state
+    return state
+
+
+@part
+def segment_words(data, start, end, classes, lower, hashes, sizes):  # type: ignore[no-untyped-def]
+    """Write the hash of each word of a segment to `hashes`, and to `sizes` twice its number of characters, one more if
+    one of them is a letter; how many words there are. Both have room for as many words as the segment has bytes.
+    """
+    count, state, chars, lettered, i = 0, FNV_OFFSET, 0, np.uint64(0), start
     while i < end:
-        code, width = code_point(data, i)
-        i += width
-        kind = classes[code]
+        if data[i] < 0x80 and i + 8 <= len(data):
+            eight = eight_bytes(data, i)
+            found = letters(eight)
+            run = min(first_place(unmarked(found | between(eight, 0x30, 0x39))), end - i)
+            state = _fold_first(state, eight | _CASE, run)
+            lettered |= low_bytes(found, run)
+            chars += run
+            i += run
+            if run == 8:
+                continue
+        code, width, kind = 32, 0, classes[32]
+        if i < end:
+            code, width = code_point(data, i)
+            kind = classes[code]
+            i += width
         if kind & _WORD and not kind & _UNSPACED:
             state = fold(state, lower[code] if code < len(lower) else code)
+            lettered |= kind & _LETTER
+            chars += 1
             continue
-        # No word leaves the state where it began, but for one chance in 2^64.
-        if state != FNV_OFFSET:
-            out[count] = mix(state)
-            count, state = count + 1, FNV_OFFSET
+        hashes[count], sizes[count] = mix(state), 2 * chars + (lettered > 0)
+        count += chars > 0
+        state, chars, lettered = FNV_OFFSET, 0, np.uint64(0)
         if kind & _UNSPACED:
-            out[count] = mix(fold(FNV_OFFSET, code))
+            hashes[count], sizes[count] = mix(fold(FNV_OFFSET, code)), 3
             count += 1
-    if state != FNV_OFFSET:
-        out[count] = mix(state)
+    if chars:
+        hashes[count], sizes[count] = mix(state), 2 * chars + (lettered > 0)
         count += 1
-    return count if count else _visible_tokens(data, start, end, classes, out)
+    return count
 
 
-@njit(cache=True, nogil=True)
+@part
+def _segment_tokens(data, start, end, classes, lower, hashes, sizes):  # type: ignore[no-untyped-def]
+    """Write the token hashes of one segment to `hashes`; their number. For room and `sizes` see `segment_words`."""
+    count = segment_words(data, start, end, classes, lower, hashes, sizes)
+    return count if count else _visible_tokens(data, start, end, classes, hashes)
+
+
+@part
 def _visible_tokens(data, start, end, classes, out):  # type: ignore[no-untyped-def]
     """The tokens of a segment without words: its visible characters, one by one."""
     count, i = 0, start
@@ -111,27 +149,25 @@ def _visible_tokens(data, start, end, classes, out):  # type: ignore[no-untyped-
     return count
 
 
-@njit(cache=True, nogil=True)
+@part
 def _segment_shingles(tokens, count, n, out, at):  # type: ignore[no-untyped-def]
     """Write the hashes of a segment's shingles to `out` from `at` on; the place after the last."""
     if count == 0:
         return at
     size = min(n, count)
-    oldest = np.uint64(1)
-    for _ in range(size):
+    oldest, total = np.uint64(1), np.uint64(0)
+    for i in range(size):
         oldest *= _BASE
-    total = np.uint64(0)
-    for i in range(count):
         total = total * _BASE + tokens[i]
-        if i >= size:
-            total -= oldest * tokens[i - size]
-        if i >= size - 1:
-            out[at] = mix(total + np.uint64(size))
-            at += 1
-    return at
+    out[at] = mix(total + np.uint64(size))
+    for i in range(size, count):
+        total = total * _BASE + tokens[i] - oldest * tokens[i - size]
+        at += 1
+        out[at] = mix(total + np.uint64(size))
+    return at + 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _insertion_sort(values, low, high):  # type: ignore[no-untyped-def]
     for i in range(low + 1, high):
         value, j = values[i], i
@@ -141,11 +177,11 @@ def _insertion_sort(values, low, high):  # type: ignore[no-untyped-def]
         values[j] = value
 
 
-@njit(cache=True, nogil=True)
-def _sort(values, low, high):  # type: ignore[no-untyped-def]
-    """Sort values[low:high] in place. Hashes are evenly spread, so quicksort's middle pivot never degenerates;
+@part
+def _quicksort(values, low, high):  # type: ignore[no-untyped-def]
+    """Sort values[low:high] in place. Hashes are evenly spread, so the middle is a pivot that never degenerates;
     numba's own sort does the same and takes several seconds to compile."""
-    while high - low > 24:
+    while high - low > _FEW:
         pivot, i, j = values[(low + high) // 2], low, high - 1
         while i <= j:
             while values[i] < pivot:
@@ -156,56 +192,77 @@ def _sort(values, low, high):  # type: ignore[no-untyped-def]
                 values[i], values[j] = values[j], values[i]
                 i, j = i + 1, j - 1
         if j + 1 - low < high - i:
-            _sort(values, low, j + 1)
+            _quicksort(values, low, j + 1)
             low = i
         else:
-            _sort(values, i, high)
+            _quicksort(values, i, high)
             high = j + 1
     _insertion_sort(values, low, high)
 
 
-@njit(cache=True, nogil=True)
-def _sorted_unique(values, start, end):  # type: ignore[no-untyped-def]
-    """Sort values[start:end] in place and close up repetitions; the new end."""
-    _sort(values, start, end)
+@part
+def _sort(values, low, high, spare, places):  # type: ignore[no-untyped-def]
+    """Sort the hashes values[low:high] in place.
+
+    Hashes are evenly spread, so their highest bits tell nearly where each belongs: they are dealt out to as many slots
+    as there are hashes or twice as many, by which few come to stand beside their place.
+
+    spare: room for as many.  places: room for a number more than slots, all 0, before and after.
+    """
+    count = high - low
+    if count <= _FEW:
+        _insertion_sort(values, low, high)
+        return
+    slots, shift = 64, 58
+    while slots < count:
+        slots, shift = 2 * slots, shift - 1
+    down = np.uint64(shift)
+    for i in range(low, high):
+        places[(values[i] >> down) + np.uint64(1)] += 1
+    most = 0
+    for slot in range(slots):
+        most = max(most, places[slot + 1])
+        places[slot + 1] += places[slot]
+    for i in range(low, high):
+        home = values[i] >> down
+        spare[places[home]] = values[i]
+        places[home] += 1
+    for slot in range(slots + 1):
+        places[slot] = 0
+    for i in range(count):
+        values[low + i] = spare[i]
+    if most <= _FEW:
+        _insertion_sort(values, low, high)
+    else:  # a text that repeats itself
+        _quicksort(values, low, high)
+
+
+@part
+def _sorted_unique(values, start, end, spare, places):  # type: ignore[no-untyped-def]
+    """Sort values[start:end] in place and close up repetitions; the new end. For room see `_sort`."""
+    _sort(values, start, end, spare, places)
+    if start == end:
+        return end
     kept = start
-    for i in range(start, end):
-        if i == start or values[i] != values[kept - 1]:
-            values[kept] = values[i]
-            kept += 1
-    return kept
+    for i in range(start + 1, end):
+        kept += values[i] != values[kept]
+        values[kept] = values[i]
+    return kept + 1
 
 
-@njit(cache=True, nogil=True)
-def _bytes_of(text_offsets, record_offsets, mask, record):  # type: ignore[no-untyped-def]
-    """Bytes of a record's segments in the view: no segment can have more tokens or shingles than bytes."""
-    size = 0
-    for s in range(record_offsets[record], record_offsets[record + 1]):
-        if mask[s]:
-            size += text_offsets[s + 1] - text_offsets[s]
-    return size
-
-
-@njit(cache=True, nogil=True)
-def _shingles(data, text_offsets, record_offsets, mask, classes, lower, n):  # type: ignore[no-untyped-def]
-    records = len(record_offsets) - 1
-    offsets = np.zeros(records + 1, dtype=np.int64)
-    out, tokens = np.empty(1024, dtype=np.uint64), np.empty(1024, dtype=np.uint64)
-    for r in range(records):
+@kernel
+def _shingles(  # type: ignore[no-untyped-def]
+    data, text_offsets, record_offsets, mask, classes, lower, n, tokens, sizes, places, out, offsets
+):
+    """Fill `out` and `offsets`; room is as for `segment_words` and `_sort`."""
+    offsets[0] = 0
+    for r in range(len(record_offsets) - 1):
         at = offsets[r]
-        need = _bytes_of(text_offsets, record_offsets, mask, r)
-        if at + need > len(out):
-            grown = np.empty(2 * (at + need), dtype=np.uint64)
-            grown[:at] = out[:at]
-            out = grown
-        if need > len(tokens):
-            tokens = np.empty(2 * need, dtype=np.uint64)
         for s in range(record_offsets[r], record_offsets[r + 1]):
             if mask[s]:
-                count = _segment_tokens(data, text_offsets[s], text_offsets[s + 1], classes, lower, tokens)
+                count = _segment_tokens(data, text_offsets[s], text_offsets[s + 1], classes, lower, tokens, sizes)
                 at = _segment_shingles(tokens, count, n, out, at)
-        offsets[r + 1] = _sorted_unique(out, offsets[r], at)
-    return out[: offsets[-1]].copy(), offsets
+        offsets[r + 1] = _sorted_unique(out, offsets[r], at, tokens, places)
 
 
 def shingles(view: View, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
@@ -215,23 +272,30 @@ def shingles(view: View, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np
     """
     if n < 1:
         raise ValueError(f"a shingle has at least one token, got n = {n}")
-    return _shingles(*view.arrays, *tables(), n)
+    # No text has more tokens or shingles than bytes. Pages of memory that stay unused cost nothing.
+    bytes_of = view.sizes
+    longest = int(bytes_of.max(initial=0))
+    tokens, sizes = np.empty(longest, np.uint64), np.empty(longest, np.int64)
+    places = np.zeros(max(2 * longest, 64) + 1, np.int64)
+    out, offsets = np.empty(int(bytes_of.sum()), np.uint64), np.empty(len(view) + 1, np.int64)
+    _shingles(*view.arrays, *tables(), n, tokens, sizes, places, out, offsets)
+    return out[: offsets[-1]].copy(), offsets
 
 
-@njit(cache=True, nogil=True)
-def _token_counts(data, text_offsets, record_offsets, mask, classes, lower):  # type: ignore[no-untyped-def]
-    counts = np.zeros(len(record_offsets) - 1, dtype=np.int64)
-    tokens = np.empty(1024, dtype=np.uint64)
-    for r in range(len(counts)):
+@kernel
+def _have_tokens(data, text_offsets, record_offsets, mask, classes, out):  # type: ignore[no-untyped-def]
+    for r in range(len(out)):
+        out[r] = False
         for s in range(record_offsets[r], record_offsets[r + 1]):
-            size = text_offsets[s + 1] - text_offsets[s]
-            if mask[s] and size > len(tokens):
-                tokens = np.empty(2 * size, dtype=np.uint64)
-            if mask[s]:
-                counts[r] += _segment_tokens(data, text_offsets[s], text_offsets[s + 1], classes, lower, tokens)
-    return counts
+            i = text_offsets[s]
+            while mask[s] and not out[r] and i < text_offsets[s + 1]:
+                code, width = code_point(data, i)
+                out[r] = not classes[code] & _INVISIBLE
+                i += width
 
 
-def token_counts(view: View) -> npt.NDArray[np.int64]:
-    """How many tokens each record's view has."""
-    return _token_counts(*view.arrays, *tables())
+def have_tokens(view: View) -> npt.NDArray[np.bool_]:
+    """Whether each record's view has a token: a visible character."""
+    out = np.empty(len(view), np.bool_)
+    _have_tokens(*view.arrays, tables().classes, out)
+    return out

@@ -13,22 +13,23 @@ MIX_FIRST = np.uint64(0xFF51AFD7ED558CCD)
 MIX_SECOND = np.uint64(0xC4CEB9FE1A85EC53)
 """The multipliers of MurmurHash3's 64-bit finaliser (fmix64)."""
 _SHIFT = np.uint64(33)
-_ONE, _TOP = np.uint64(1), np.uint64(7)
-_ONES = np.uint64(0x0101010101010101)
 
 
 @inlined
 def code_point(data, i):  # type: ignore[no-untyped-def]
     """Decode the code point that starts at byte i of valid UTF-8: (code point, bytes it takes)."""
-    first = np.int32(data[i])
+    place = np.uint64(i)
+    first = np.int32(data[place])
     if first < 0x80:
         return first, 1
+    second = np.int32(data[place + np.uint64(1)]) & 0x3F
     if first < 0xE0:
-        return (first & 0x1F) << 6 | np.int32(data[i + 1]) & 0x3F, 2
+        return (first & 0x1F) << 6 | second, 2
+    third = np.int32(data[place + np.uint64(2)]) & 0x3F
     if first < 0xF0:
-        return (first & 0x0F) << 12 | (np.int32(data[i + 1]) & 0x3F) << 6 | np.int32(data[i + 2]) & 0x3F, 3
-    low = (np.int32(data[i + 2]) & 0x3F) << 6 | np.int32(data[i + 3]) & 0x3F
-    return (first & 0x07) << 18 | (np.int32(data[i + 1]) & 0x3F) << 12 | low, 4
+        return (first & 0x0F) << 12 | second << 6 | third, 3
+    fourth = np.int32(data[place + np.uint64(3)]) & 0x3F
+    return (first & 0x07) << 18 | second << 12 | third << 6 | fourth, 4
 
 
 @inlined
@@ -43,20 +44,3 @@ def mix(value):  # type: ignore[no-untyped-def]
     value = (value ^ (value >> _SHIFT)) * MIX_FIRST
     value = (value ^ (value >> _SHIFT)) * MIX_SECOND
     return value ^ (value >> _SHIFT)
-
-
-@inlined
-def eight_bytes(data, i):  # type: ignore[no-untyped-def]
-    """The eight bytes from i on as one number, the first lowest; the compiler makes one load of it."""
-    place = np.uint64(i)
-    value = np.uint64(data[place])
-    for k in range(1, 8):
-        value |= np.uint64(data[place + np.uint64(k)]) << np.uint64(8 * k)
-    return value
-
-
-@inlined
-def leading_bytes(tops):  # type: ignore[no-untyped-def]
-    """How many of eight bytes come before the first whose top bit is set; the other bits are clear."""
-    below = ((tops & (~tops + _ONE)) >> _TOP) - _ONE
-    return np.int64(((below & _ONES) * _ONES) >> np.uint64(56))

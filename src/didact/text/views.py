@@ -47,6 +47,12 @@ class View:
         return len(self.record_offsets) - 1
 
     @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each record's segments."""
+        ends = np.cumsum(np.diff(self.text_offsets) * self.mask, dtype=np.int64)
+        return np.diff(np.concatenate([np.zeros(1, np.int64), ends])[self.record_offsets])
+
+    @property
     def arrays(
         self,
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
