@@ -19,6 +19,10 @@ _EXAMPLES = 5
 _EXAMPLE_REACH = 40
 """Characters of an example on either side of the first change."""
 _ROUNDS = 32
+_OF_PLAIN = frozenset({"controls", "literal_newlines", "template_markers", "whitespace"})
+"""Rules that may change an ASCII text without an ampersand. They leave it one, and but for line feeds they bring no
+control character into it, so that `controls` has nothing to do there in later rounds.
+"""
 _FEW = 256
 """Texts below which every one goes through the rules: loading the kernel would take longer."""
 
@@ -78,16 +82,18 @@ class Cleaner:
 
     def __init__(self, settings: CleanSettings) -> None:
         self.report = CleanReport()
-        self._rules = [(name, rule) for name, rule in RULES.items() if getattr(settings, name)]
+        self._rules = [(i, name, rule) for i, (name, rule) in enumerate(RULES.items()) if getattr(settings, name)]
+        self._of_plain = [rule for rule in self._rules if rule[1] in _OF_PLAIN]
+        self._again = [rule for rule in self._of_plain if rule[1] != "controls"]
         self._personal = PersonalData(settings)
 
     def clean(self, text: str) -> str:
         """Apply every rule, over and over until none changes the text."""
         given, told, personal = text, dict[str, Example](), dict[str, int]()
-        until = len(self._rules)
+        until, plain = len(RULES), self._of_plain
         for _ in range(_ROUNDS):
             before, last = text, -1
-            for place, (name, rule) in enumerate(self._rules):
+            for place, name, rule in plain if text.isascii() and "&" not in text else self._rules:
                 if last < 0 and place > until:
                     break  # this very text was left alone by the rules from here on, in the round before
                 rewritten = rule(text)
@@ -96,10 +102,10 @@ class Cleaner:
                     text, last = rewritten, place
             replaced = self._personal.replace(text, personal)
             if replaced != text:
-                text, last = replaced, len(self._rules)
+                text, last = replaced, len(RULES)
             if text == before:
                 break
-            until = last
+            until, plain = last, self._again
         for name, example in told.items():
             self._tell(name, example)
         for name, count in personal.items():
@@ -168,7 +174,7 @@ def _common_prefix(one: str, other: str) -> int:
     double, the first that differ are halved.
     """
     same, least = 0, min(len(one), len(other))
-    if one[:least] == other[:least]:
+    if one.startswith(other[:least]):
         return least
     step = _EXAMPLE_REACH
     while one[same : same + step] == other[same : same + step]:

@@ -293,7 +293,11 @@ _OUTER = BLANKS + "\n"
 
 def _has_blank_end(text: str) -> bool:
     """Whether a line of a text, but for the last, ends with a blank."""
-    return " \n" in text or "\t\n" in text or (not text.isascii() and ("\u00a0\n" in text or "\u3000\n" in text))
+    return (
+        " \n" in text
+        or ("\t" in text and "\t\n" in text)
+        or (not text.isascii() and ("\u00a0\n" in text or "\u3000\n" in text))
+    )
 
 
 def _inner_whitespace(text: str) -> str:
