@@ -87,8 +87,8 @@ def cluster(nodes: int) -> Iterator[Any]:
 
 @contextmanager
 def node_like_another_machine(made: Any, hidden: Path | None = None, **environment: str) -> Iterator[int]:
-    """A node of a cluster with one core, for which a folder of this machine is an empty one of its own. Skips the test
-    where mounting is not allowed.
+    """A node of a cluster with one core, for which a folder of this machine is an empty one of its own; it has joined
+    when the block begins. Skips the test where mounting is not allowed.
     """
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={made.address}", "--num-cpus=1", "--block"]
     command = f"exec {shlex.join(ray)}"
@@ -96,6 +96,7 @@ def node_like_another_machine(made: Any, hidden: Path | None = None, **environme
         command = f"mount -t tmpfs tmpfs {shlex.quote(str(hidden))} && {command}"
         if subprocess.run([*_APART, "mount -t tmpfs tmpfs /mnt"], check=False, capture_output=True).returncode:
             pytest.skip("mounting is not allowed here")
+    before = _nodes(made)
     running = subprocess.Popen(
         [*(_APART if hidden is not None else ["sh", "-c"]), command],
         env=os.environ | environment,
@@ -103,10 +104,19 @@ def node_like_another_machine(made: Any, hidden: Path | None = None, **environme
         stderr=subprocess.DEVNULL,
     )
     try:
+        # Of two that start at once on one machine, Ray gives both the same socket, and one of them ends.
+        while _nodes(made) <= before:
+            assert running.poll() is None, "the node has ended before it joined"
+            time.sleep(0.1)
         yield running.pid
     finally:
         end(running.pid)
         running.wait()
+
+
+def _nodes(made: Any) -> set[str]:
+    """Every node that has ever joined a cluster."""
+    return {node["NodeID"] for node in made.global_state.node_table()}
 
 
 _APART = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
