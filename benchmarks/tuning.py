@@ -125,9 +125,7 @@ def _notes(records: _Records) -> list[str]:
 
 
 def _checkpoint(folder: Path, made: Tokenizer) -> Path:
-    config = derive_config(
-        ModelSettings.model_validate(_SHAPE), made.vocab_size, made.bos_id, made.end_id, made.pad_id
-    )
+    config = derive_config(ModelSettings.model_validate(_SHAPE), made.vocab_size, made.bos_id, made.end_id, made.pad_id)
     model = Decoder(config).initialise(0)
     return save_checkpoint(folder / "start", 0, model, {"tokenizer": made.digest}, save_tokenizer=made.save)
 
@@ -184,7 +182,6 @@ def _trl(start: Path, records: _Records, as_it_comes: bool = False, **changes: A
     same = {"max_length": CONTEXT, "learning_rate": _RATE, "adam_beta2": 0.95, "weight_decay": 0.1}
     quiet = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True, "use_cpu": True, "logging_steps": 1}
     once = {"num_train_epochs": 1}
-
 
     def train() -> Stretch:
         from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.request import Request, urlopen
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -76,18 +77,25 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[FailingServer]:
-    """A server on a free port of this machine, for the length of the block."""
+    """A server on a free port of this machine, for the length of the block; it has no bucket."""
     app = FailingServer()
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
     app.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
+        _forget_all(app)
         yield app
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _forget_all(server: FailingServer) -> None:
+    """All servers of a process have their buckets in common; those of modules that ran before are deleted."""
+    urlopen(Request(f"{server.url}/moto-api/reset", method="POST")).close()
+    server.calls.clear()
 
 
 def options_for(server: FailingServer) -> dict[str, Any]:
