@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from didact.records import Chat, Header, Preference, Record, Turn
 from didact.records.forms import Forms, forms_of
+from didact.records.table import in_turn
 from didact.render.dialogue import dialogue_text
 
 OPTIONAL = {"weight": pa.float32(), "name": pa.string(), "tool_calls": pa.string(), "tool_call_id": pa.string()}
@@ -60,16 +61,13 @@ def messages_column(
     patterns = [
         form.pattern(turn["content"]) for form, of_form in zip(forms.forms, spoken, strict=True) for turn in of_form
     ]
-    firsts = np.cumsum([0, *map(len, spoken)])
-    counts = np.diff(firsts)[forms.which]
-    bounds = np.concatenate([[0], np.cumsum(counts)])
-    which = np.arange(bounds[-1]) + np.repeat(firsts[:-1][forms.which] - bounds[:-1], counts)
-    records = np.repeat(np.arange(len(forms)), counts)
+    which, bounds = in_turn([len(of_form) for of_form in spoken], forms.which)
+    records = np.repeat(np.arange(len(forms)), np.diff(bounds))
     constant: dict[str, pa.DataType] = {"role": pa.string()} | {name: OPTIONAL[name] for name in optional}
     columns = {name: _taken([turn.get(name) for turn in turns], kind, which) for name, kind in constant.items()}
     columns = {"role": columns.pop("role"), "content": forms.fill(patterns, which, records)} | columns
     values = pa.StructArray.from_arrays(list(columns.values()), names=list(columns))
-    return pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), values)
+    return pa.ListArray.from_arrays(pa.array(bounds), values)
 
 
 def _taken(values: list[Any], kind: pa.DataType, places: Any) -> pa.Array:

@@ -94,7 +94,7 @@ def _segments(texts: Sequence[Sequence[Text]]) -> tuple[pa.ListArray, list[int]]
     fields: dict[str, int] = {}
     field_codes = [fields.setdefault(name, len(fields)) for names, _ in layouts for name in names]
     role_codes = [_ROLE_CODE[role] for _, roles in layouts for role in roles]
-    places, offsets = _places([len(names) for names, _ in layouts], which)
+    places, offsets = in_turn([len(names) for names, _ in layouts], which)
     codes = (pa.array(np.array(of, kind)[places]) for of, kind in ((field_codes, np.int16), (role_codes, np.int8)))
     named = (pa.array(list(fields), pa.string()), pa.array(ROLES, pa.string()))
     coded = [pa.DictionaryArray.from_arrays(*pair) for pair in zip(codes, named, strict=True)]
@@ -102,12 +102,14 @@ def _segments(texts: Sequence[Sequence[Text]]) -> tuple[pa.ListArray, list[int]]
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=SCHEMA.field("segments").type), which
 
 
-def _places(sizes: list[int], which: list[int]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def in_turn(
+    sizes: Sequence[int], which: Sequence[int] | NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Lists of these sizes, one after another, taken in the order of `which`: the places of what they hold, and where
     each begins.
     """
-    starts = np.cumsum([0, *sizes])[np.array(which, np.int64)]
-    counts = np.array(sizes, np.int64)[which] if which else np.zeros(0, np.int64)
+    chosen = np.asarray(which, np.int64)
+    starts, counts = np.cumsum([0, *sizes])[chosen], np.array(sizes, np.int64)[chosen]
     offsets = np.concatenate([[0], np.cumsum(counts)])
     return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], counts), offsets.astype(np.int32)
 

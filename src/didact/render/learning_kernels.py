@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from didact.render.pieces import piece_end
 from didact.text.compiled import part
-from didact.text.utf8 import FNV_OFFSET, FNV_PRIME
+from didact.text.utf8 import FNV_OFFSET, fold
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _WHOLE = 7
@@ -98,7 +98,7 @@ def _piece_key(data, start, end):  # type: ignore[no-untyped-def]
 def _hash(data, start, end):  # type: ignore[no-untyped-def]
     state = FNV_OFFSET
     for i in range(start, end):
-        state = (state ^ np.uint64(data[i])) * FNV_PRIME
+        state = fold(state, data[i])
     return state ^ (state >> np.uint64(32))
 
 
