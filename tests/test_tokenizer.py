@@ -17,7 +17,7 @@ from small_tokenizer import SENTENCES, small_tokenizer
 
 from didact.errors import CallError, DataError, InputMissing
 from didact.recipe.tokenizing import TokenizerSettings
-from didact.render import tokenizer as tokenizer_module
+from didact.render.byte_pairs import BytePairs
 from didact.render.template import TEMPLATES, template
 from didact.render.tokenizer import Tokenizer, train_tokenizer
 
@@ -50,10 +50,10 @@ def test_many_texts_at_once(texts: list[str]) -> None:
 
 
 def test_much_text_takes_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Above the limit the kernels encode, to the same ids."""
+    """Where it pays the kernels encode, to the same ids as the library."""
     tokenizer = small_tokenizer()
     expected = tokenizer.encode_many(SENTENCES)
-    monkeypatch.setattr(tokenizer_module, "_WORTH_COMPILING", 0)
+    monkeypatch.setattr(BytePairs, "worth", lambda self, size: True)
     found = tokenizer.encode_many(SENTENCES, 2)
     assert np.array_equal(found.ids, expected.ids)
     assert np.array_equal(found.bounds, expected.bounds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 _LINES = 1 << 17
 """Of a cache, 8 MB of them: 3 MB of English text have 30,000 different pieces. At least four, see `kernels`."""
 _PART_BYTES = 8 << 20
+_WORTH_KERNELS = 200_000
+"""Bytes of text up to which the `tokenizers` library is done before numba has loaded the kernels."""
+_WORTH_TABLE = 20_000
+"""Bytes up to which it is done before a vocabulary's merges are laid out for kernels that are loaded."""
 
 
 class Encoded(NamedTuple):
@@ -78,6 +83,12 @@ class BytePairs:
         self._model = model
         self._table: MergeTable | None = None
         self._idle: list[WordCache] = []
+
+    def worth(self, size: int) -> bool:
+        """Whether so many bytes are encoded here sooner than by the library, all that is not yet loaded included."""
+        if self._table is not None:
+            return size > 0
+        return size > (_WORTH_TABLE if "didact.render.kernels" in sys.modules else _WORTH_KERNELS)
 
     def encode(self, texts: Sequence[str] | pa.Array, threads: int = 1) -> Encoded:
         """Encode all texts; the result does not depend on the number of threads."""

@@ -27,7 +27,6 @@ from didact.render.template import Template
 from didact.render.template import template as template_named
 
 _MULTIPLE = 64  # a matrix dimension that GPUs and BLAS like; padding it for real keeps exported models exact
-_WORTH_COMPILING = 200_000  # characters; below, the library is done before numba has loaded its kernels
 
 
 class Tokenizer:
@@ -97,7 +96,7 @@ class Tokenizer:
         An Arrow string array is read in place. About 70 MB of text a second and thread on a vocabulary learned here;
         other files take the way of the `tokenizers` library, at about a thirtieth of that.
         """
-        if self._byte_pairs is not None and _is_much(texts):
+        if self._byte_pairs is not None and self._byte_pairs.worth(_size(texts)):
             return self._byte_pairs.encode(texts, threads)
         lists = [self.encode(text) for text in (texts.to_pylist() if isinstance(texts, pa.Array) else texts)]
         bounds = np.cumsum([0, *map(len, lists)], dtype=np.int64)
@@ -112,7 +111,7 @@ class Tokenizer:
 
     def count_batch(self, texts: Sequence[str] | pa.Array, threads: int = 1) -> NDArray[np.int32]:
         """Number of ids of each text, (n,) int32."""
-        if self._byte_pairs is not None and _is_much(texts):
+        if self._byte_pairs is not None and self._byte_pairs.worth(_size(texts)):
             return self._byte_pairs.count(texts, threads).astype(np.int32)
         return np.diff(self.encode_many(texts, threads).bounds).astype(np.int32)
 
@@ -251,10 +250,9 @@ def _what_decides_ids(description: dict[str, Any]) -> dict[str, Any]:
     return kept | {part: description.get(part) for part in ("normalizer", "pre_tokenizer")}
 
 
-def _is_much(texts: Sequence[str] | pa.Array) -> bool:
-    if isinstance(texts, pa.Array):
-        return bool(texts.nbytes > _WORTH_COMPILING)
-    return sum(map(len, texts)) > _WORTH_COMPILING
+def _size(texts: Sequence[str] | pa.Array) -> int:
+    """Characters of the texts, or their bytes where these are known."""
+    return int(texts.nbytes) if isinstance(texts, pa.Array) else sum(map(len, texts))
 
 
 def _read_template(path: Path) -> Template | JinjaTemplate:
