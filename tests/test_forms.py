@@ -14,8 +14,9 @@ from strategies import RECORDS, TEXT, identified
 
 from didact.build.wording import OPTIONAL, dialogue, messages_column, plain_text, plain_texts, record_forms, tools_json
 from didact.records import Chat, Header, Message, Record, Task, TextPart
+from didact.records.columns import Place, to_table
 from didact.records.forms import forms_of
-from didact.records.table import Place, from_table, to_table
+from didact.records.table import from_table
 from didact.text.filling import ID, Pattern, Slots, fill
 
 HEADER = Header(definition=["Say \ue0000:1\ue001 it."]).with_id()

@@ -21,8 +21,8 @@ from didact.errors import CallError, DataError, InputMissing, UnknownName
 from didact.formats.registry import adapters, get
 from didact.recipe.sources import Source
 from didact.records import Chat, Record, Task
+from didact.records.columns import to_table
 from didact.records.findings import CODES, Finding
-from didact.records.table import to_table
 from didact.sources.blocks import Block
 from didact.sources.read import BlockRead, plan_source, read, read_block, source_blocks
 

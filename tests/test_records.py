@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from strategies import RECORDS, TEXT
 
 from didact.records import KINDS, AnyRecord, Header, Message, Origin, PlainText, Record, Task, TextPart
-from didact.records.table import Place, concat, from_table, texts_column, to_table, with_texts_column
+from didact.records.columns import Place, to_table
+from didact.records.table import concat, from_table, texts_column, with_texts_column
 
 
 @given(RECORDS, st.data())

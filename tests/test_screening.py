@@ -6,30 +6,14 @@ import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import RECORDS, TEXT
+from rich_texts import RICH
+from strategies import RECORDS
 
 from didact.records import QA, Answer, Chat, Message, PlainText, Record, Task, Text, TextPart
 from didact.records.checks import check
 from didact.records.doubts import DECOMPOSED, EVERY, MOJIBAKE, UNSHOWN
 from didact.records.screening import doubts_of
 from didact.text.clean_rules import control_characters, invisible_characters, mojibake
-
-PROSE = "It grows in the hills of Assam, in Fujian and in Kenya. Tea is made of it. " * 2
-SCRAPS = st.sampled_from((
-    " ", "  ", "\n", "\r\n", "\t", "\u3000", "\u2028", "\xa0", "\x07", "\x85", "\x1c", "a", "Z", "é", "中", "。",
-    "，", "“", "🚀", "<", "|", ">", "[", "]", "/", "&", "\\", "{", "}", "A", "I", "G", "P", "T", "_", ":", "#", "：",
-    "；", "<s>", "</s>", "<|im_end|>", "<｜end｜>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<eos>", "<bos>",
-    "<pad>", "<start_of_turn>", "</tool_call>", "<tool_call>", "<b>", "<br/>", "&amp;", "&#39;", "& ", "\\n", "\\nu",
-    "{{name}}", "{{ x", "AI", "GPT", "AIs", "As an AI language model, I", "I was trained by OpenAI",
-    "作为一个人工智能语言模型，我", "我是", "语言模型", "指", "指令：", "1. Instruction:", "\n### Instruction",
-    "# 1. Instruction：", "\n2. 指令：", "<think>", "</think>", "<|begin_of_thought|>", "◁think▷", "◁/think▷", "\ufffd",
-    "Ã¨", "crÃ¨me", "â€™", "â€¨", "§§", "Ак", "±√", "\u200b", "\u200d", "👩\u200d🚀", "e\u0301", "\u0301", "각", "ᄀ",
-    "ᅡ", "が", "か\u3099", "Å", "\u0374", "\U000e0041", "\u202e", "ש", PROSE, PROSE + "They like the",
-    PROSE + "In May,", "茶。" * 60 + "好，", "and the cat sat " * 9, "哈哈，" * 60, "|  |\n" * 40, "x" * 130,
-    "The meeting is moved.", "她每天开车上班。",
-))  # fmt: skip
-RICH = st.lists(SCRAPS | TEXT, max_size=5).map("".join)
-"""Texts of what the checks look for, whole and in pieces."""
 
 _SAID = st.lists(st.builds(TextPart, text=RICH), max_size=2)
 _MESSAGES = st.lists(

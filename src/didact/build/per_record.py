@@ -36,9 +36,10 @@ from didact.recipe.load import Recipe
 from didact.recipe.selection import MinHashSettings
 from didact.recipe.sources import Source
 from didact.records import Header
+from didact.records.columns import Columns
 from didact.records.findings import CODES, Finding
 from didact.records.forms import forms_of
-from didact.records.table import texts_column, to_table, with_texts_column
+from didact.records.table import texts_column, with_texts_column
 from didact.remote.folder import Folder
 from didact.report.progress import Listener
 from didact.sources.blocks import Block, SourceFile
@@ -238,12 +239,9 @@ def curate_chunk(task: ChunkTask) -> dict[str, Any]:
     for plugin in task.plugins:
         # In a worker the user's signals are not known yet; their file registers them.
         load(plugin)
-    reads = [read_block(block, task.files[block.path], task.source) for block in task.chunk.blocks]
-    table = to_table(
-        [record for read in reads for record in read.records],
-        [place for read in reads for place in read.places],
-        [texts for read in reads for texts in read.texts],
-    )
+    records = Columns()
+    reads = [read_block(block, task.files[block.path], task.source, into=records) for block in task.chunk.blocks]
+    table = records.table()
     table, keys, counts, changes = cleaned(table, task.clean, task.chunk.source)
     files = {
         "records": table,

@@ -13,7 +13,8 @@ from didact.engine.unused import leave_out_unused
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.selection import MinHashSettings
 from didact.records import QA, PlainText
-from didact.records.table import Place, texts_column, to_table
+from didact.records.columns import Place, to_table
+from didact.records.table import texts_column
 from didact.render.byte_pairs import BytePairs
 from didact.render.pretokens import byte_alphabet
 

@@ -16,7 +16,7 @@ from didact.curate.split import SplitInput, split_rows
 from didact.engine.base import Engine, Item, Result
 from didact.recipe.selection import SplitSettings
 from didact.records import PlainText
-from didact.records.table import Place, to_table
+from didact.records.columns import Place, to_table
 from didact.render.learning import learn
 from didact.text.tokens import shingles
 from didact.text.views import Segments

@@ -11,8 +11,8 @@ import orjson
 import pyarrow as pa
 
 from didact.records import Chat, Header, Preference, Record, Turn
+from didact.records.columns import in_turn
 from didact.records.forms import Forms, forms_of
-from didact.records.table import in_turn
 from didact.render.dialogue import dialogue_text
 
 OPTIONAL = {"weight": pa.float32(), "name": pa.string(), "tool_calls": pa.string(), "tool_call_id": pa.string()}

@@ -49,11 +49,15 @@ def _read(row: Any, header: Header | None) -> Reading:
 def _input(fields: Fields) -> str:
     """The input; a spelling of `no input` is read as empty, and kept beside the record."""
     given = fields.optional("input", odd_null=True)
-    if len(given) < 12 and given.strip().lower() in _NO_INPUT:
+    if _says_no_input(given):
         fields.note("CO003", "/input", f"'{given}' is read as an empty input")
         fields.held_as("input", given)
         return ""
     return given
+
+
+def _says_no_input(given: str) -> bool:
+    return len(given) < 12 and given.strip().lower() in _NO_INPUT
 
 
 def _conversation(fields: Fields, instruction: str, given: str, output: str) -> Reading:
@@ -125,5 +129,6 @@ ADAPTERS = (
         write=_write,
         kinds=("task", "chat"),
         columns=dict(_COLUMNS),
+        moves={"instruction": None, "input": _says_no_input, **dict.fromkeys(_OUTPUTS)},
     ),
 )

@@ -68,5 +68,6 @@ ADAPTERS = (
         columns={"text": "text", "input": "text", "label": "label", "output": "label"},
         write=_write,
         kinds=("task",),
+        moves=dict.fromkeys(_TEXTS),
     ),
 )

@@ -56,6 +56,7 @@ ADAPTERS = (
         read=_read,
         write=_write,
         kinds=("task",),
+        moves={"instruction": None, "context": bool, "response": None},  # a passage names a group
         columns={
             "instruction": "instruction",
             "context": "context",

@@ -46,5 +46,6 @@ ADAPTERS = (
         write=_write,
         kinds=("text",),
         columns={"text": "text"},
+        moves={"text": None},
     ),
 )

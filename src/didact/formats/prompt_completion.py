@@ -117,5 +117,6 @@ ADAPTERS = (
         write=_write,
         kinds=("task", "chat"),
         columns={"prompt": "prompt", "response": "completion", "system": "system"},
+        moves=dict.fromkeys((*_PROMPTS, *_COMPLETIONS), is_turns),
     ),
 )

@@ -49,6 +49,10 @@ class Adapter:
     """Other ways in which such rows are written, each with one row."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Generic column names the format has, and its own key for each; `columns:` in a recipe maps to these."""
+    moves: Mapping[str, Callable[[str], bool] | None] = field(default_factory=dict)
+    """Keys whose text `read` puts into the record as it is and does not look at, but for whether it is empty; with the
+    texts it looks at nevertheless, where there are such. Rows that differ in nothing else are then read once for all.
+    """
     list_key: str | None = None
     """Key of the list that holds the rows, when a file is one object."""
     header: Callable[[dict[str, Any], str], Header] | None = None

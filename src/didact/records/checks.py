@@ -24,20 +24,30 @@ def check(record: Record, texts: Sequence[Text] | None = None, doubts: int = EVE
 
     `texts` are the record's texts, for callers that have them at hand; `doubts` what `doubts_of` says of them.
     """
-    own = _OF_KIND.get(type(record))
-    if not doubts and own is None:
+    if not doubts and not always_checked(record):
         return []
+    own = _OF_KIND.get(type(record))
     given = record.texts() if texts is None else texts
     found = _emptiness(record, given) if doubts & EMPTY else []
-    if doubts:
-        found += text_problems(given, doubts)
-    if doubts & OF_ANSWERS:
-        found += answer_problems(given, doubts)
+    found += check_texts(given, doubts)
     if doubts & EMPTY and isinstance(record, Task):
         found += _definition(record)
     if own is not None:
         found += own(record)
     return found
+
+
+def check_texts(texts: Sequence[Text], doubts: int) -> list[Problem]:
+    """Every problem of a record's texts, as far as there are doubts: all that `check` finds where there is none that a
+    side of the dialogue is empty (EMPTY) and the record is none that it looks at always.
+    """
+    found = [*text_problems(texts, doubts)] if doubts else []
+    return found + answer_problems(texts, doubts) if doubts & OF_ANSWERS else found
+
+
+def always_checked(record: Record) -> bool:
+    """Whether `check` looks at such a record whatever the doubts about its texts."""
+    return type(record) in _OF_KIND
 
 
 def _emptiness(record: Record, texts: Sequence[Text]) -> list[Problem]:

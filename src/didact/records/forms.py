@@ -146,7 +146,7 @@ class _Texts:
         record = AnyRecord.validate_json(skeleton)
         if not record.holds_texts_verbatim():
             return None
-        mark = _unused_mark(skeleton.decode() + self.beside)
+        mark = unused_mark(skeleton.decode() + self.beside)
         record.put_texts([mark.format(place) if text else "" for place, text in enumerate(self._of(row))])
         record.assign(id=mark.format(ID))
         return Form(record, re.compile(mark.format(r"(-?\d+)")))
@@ -163,7 +163,7 @@ class _Texts:
         return own
 
 
-def _unused_mark(said: str) -> str:
+def unused_mark(said: str) -> str:
     """A mark that does not occur in some text, with {} where a place is written: characters for private use (Unicode,
     U+E000 to U+F8FF), which JSON spells as they are.
     """

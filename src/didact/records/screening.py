@@ -50,18 +50,21 @@ _USER, _ASSISTANT, _NOBODY = (_ROLE_CODE[role] for role in ("user", "assistant",
 def doubts_of(given: Sequence[Sequence[Text]]) -> list[int]:
     """For each record, given by its texts, the doubts about it."""
     flat = list(chain.from_iterable(given))
-    if not flat:
-        return [EVERY] * len(given)
-    counts = np.fromiter(map(len, given), np.int64, len(given))
-    texts = [text[2] for text in flat]
-    record = np.repeat(np.arange(len(given)), counts)
-    doubts = np.zeros(len(given), np.uint16)
+    return doubts_about([text[2] for text in flat], [text[1] for text in flat], list(map(len, given)))
+
+
+def doubts_about(texts: Sequence[str], roles: Sequence[str], sizes: Sequence[int]) -> list[int]:
+    """As `doubts_of`, of records given by all their texts, the roles of these, and how many of them each has."""
+    if not texts:
+        return [EVERY] * len(sizes)
+    counts = np.array(sizes, np.int64)
+    record = np.repeat(np.arange(len(counts)), counts)
+    doubts = np.zeros(len(counts), np.uint16)
     narrow = np.fromiter(map(str.isascii, texts), np.bool_, len(texts))
     if narrow.any():
         _note(doubts, record[narrow], _ascii_signs([text for text in texts if text.isascii()]))
     if not narrow.all():
         _note(doubts, record[~narrow], _unicode_signs([text for text in texts if not text.isascii()]))
-    roles = [text[1] for text in flat]
     if roles.count("text") < len(roles):
         _doubt_shapes(doubts, roles, list(map(str.strip, texts)), record, counts)
     return list(doubts.tolist())

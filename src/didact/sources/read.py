@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import orjson
 from pydantic import ValidationError
 
 from didact.errors import DataError, RowError
 from didact.formats.detect import renamed
-from didact.formats.messages import said, with_system
 from didact.formats.pointers import value_at
 from didact.formats.registry import Adapter, Reading, get
 from didact.recipe.sources import Source, Unit
-from didact.records import Chat, Header, PlainText, Preference, Record
-from didact.records.base import Text, Turn
-from didact.records.checks import check
+from didact.records import Header, Record
+from didact.records.base import Text
+from didact.records.checks import check, check_texts
+from didact.records.columns import Columns, Place
+from didact.records.doubts import EMPTY
 from didact.records.findings import CODES, Finding, Problem
-from didact.records.screening import doubts_of
-from didact.records.table import Place
+from didact.records.screening import doubts_about
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
+from didact.sources.casting import Alike, Casting
 from didact.sources.cutting import read_blocks
+from didact.sources.describing import describes, with_metadata
 from didact.sources.given import given_source
 from didact.sources.keys import TooDeep, require_shallow
 from didact.sources.memory import ROWS, as_paths
@@ -67,8 +69,6 @@ class BlockRead:
     rejected: list[Rejected] = field(default_factory=list)
     unselected: int = 0
     """Rows that `where` leaves out."""
-    described: bool = True
-    """Whether the source's settings say anything about its records."""
 
 
 def source_blocks(
@@ -94,73 +94,162 @@ def _list_key(file: SourceFile) -> str | None:
 
 
 def read_block(
-    block: Block, file: SourceFile, source: Source, row_limit: int = ROW_LIMIT, *, keep_rows: bool = False
+    block: Block,
+    file: SourceFile,
+    source: Source,
+    row_limit: int = ROW_LIMIT,
+    *,
+    keep_rows: bool = False,
+    into: Columns | None = None,
 ) -> BlockRead:
-    """Read the rows of a block as records, check them, and account for each. `keep_rows`: see `read`."""
-    adapter = get(file.format, file.plugin)
-    if source.split is None and file.split is not None:
-        source = source.model_copy(update={"split": file.split})
-    read = BlockRead(described=any(getattr(source, name) is not None for name in _DESCRIBING))
-    header = header_of(block, adapter)
-    if isinstance(header, Header):
-        read.headers[header.id] = header
-    made = _made(read, block, rows(block, row_limit), adapter, header, source)
+    """Read the rows of a block as records, check them, and account for each.
+
+    keep_rows: see `read`. into: takes the records, in place of `records`, `places` and `texts`; those that are read as
+    others were and that no check has to look at are never made.
+    """
+    read, how = BlockRead(), _How.of(block, file, source)
+    if isinstance(how.header, Header):
+        read.headers[how.header.id] = how.header
+    made = _made(read, how, rows(block, row_limit), None if into is None else how.casting())
     while few := list(islice(made, _TOGETHER)):
-        doubts = iter(doubts_of([one[3] for one in few if not isinstance(one, Finding)]))
+        doubts = iter(_doubts(few))
         for one in few:
-            if isinstance(one, Finding):
+            doubt = 0 if isinstance(one, Finding) else next(doubts)
+            if isinstance(one, _Cast) and doubt & EMPTY:
+                one = how.record(one.row)
+            if isinstance(one, _Cast):
+                _put(read, block, one, doubt, into)
+            elif isinstance(one, _Made):
+                if _accepted(read, block, one, doubt, into) and keep_rows:
+                    _keep_row(one, how)
+            else:
                 _reject(read, block, one)
-            elif _accepted(read, block, one, next(doubts)) and keep_rows:
-                _keep_row(one[2], block, one[0], one[1], adapter, source)
     return read
 
 
 _TOGETHER = 1024
 """Records that are screened for problems at once: few enough to stay in the processor's cache from step to step."""
-_Made = tuple[Row, str, Record, list[Text], str, list[Problem]]
-"""A row that became a record: the row, its pointer in a nested file's element, the record, its texts, its id, and what
-is odd about the row."""
+
+
+class _Made(NamedTuple):
+    """A row that became a record."""
+
+    row: Row
+    inside: str
+    """The row's pointer in a nested file's element."""
+    record: Record
+    texts: list[Text]
+    identity: str
+    notes: list[Problem]
+    """What is odd about the row."""
+
+
+class _Cast(NamedTuple):
+    """A row of which no record was made, since it would be like another."""
+
+    row: Row
+    alike: Alike
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How the rows of a block are read."""
+
+    block: Block
+    adapter: Adapter
+    header: Header | RowError | None
+    source: Source
+    described: bool
+    """Whether the source's settings say anything about its records."""
+
+    @classmethod
+    def of(cls, block: Block, file: SourceFile, source: Source) -> Self:
+        """How those of a block of a file are."""
+        adapter = get(file.format, file.plugin)
+        if source.split is None and file.split is not None:
+            source = source.model_copy(update={"split": file.split})
+        return cls(block, adapter, header_of(block, adapter), source, describes(source))
+
+    def record(self, row: Row, inside: str = "") -> _Made | Finding:
+        """A row as a record, or as what rejects it."""
+        if isinstance(self.header, RowError):
+            why = (self.header.code, self.header.pointer, f"in what the file says once: {self.header.message}")
+            return _finding(self.block, row, why)
+        try:
+            record, notes = reading_of(self.named(row.value), self.adapter, self.header)
+            if self.described:
+                record = with_metadata(record, row.value, self.source, self.header)
+            texts = record.texts()
+            return _Made(row, inside, record, texts, _identity(record, texts), notes)
+        except RowError as error:
+            return _finding(self.block, row, (error.code, error.pointer, error.message), inside)
+
+    def named(self, value: Any) -> Any:
+        """A row's value under the names that its format has for it."""
+        columns = self.source.columns
+        return renamed(value, columns, self.adapter) if columns else value
+
+    def casting(self) -> Casting | None:
+        """Casts rows that are alike; none where every row is read for itself: inside elements of nested files, or where
+        a path into the row says what group it is of.
+        """
+        adapter, source = self.adapter, self.source
+        if not adapter.moves or adapter.unfold is not None or source.group is not None:
+            return None
+        said = self.header.model_dump_json() if isinstance(self.header, Header) else ""
+        bare = replace(self, source=source.model_copy(update={"columns": {}}))
+        return Casting(adapter.moves, bare._alone, self.block.source, said + source.model_dump_json())
+
+    def _alone(self, value: Any) -> Record | None:
+        """The record of a row; None where anything is odd about it."""
+        made = self.record(Row(0, 0, 0, value))
+        return made.record if isinstance(made, _Made) and not made.notes else None
 
 
 def _made(
-    read: BlockRead,
-    block: Block,
-    found: Iterator[Row | Finding],
-    adapter: Adapter,
-    header: Header | RowError | None,
-    source: Source,
-) -> Iterator[_Made | Finding]:
+    read: BlockRead, how: _How, found: Iterator[Row | Finding], casting: Casting | None
+) -> Iterator[_Made | _Cast | Finding]:
     """The rows of a block, nested ones unfolded, as records or as the findings that reject them. Counts them all."""
-    for row, inside in zip(found, repeat("")) if adapter.unfold is None else _unfolded(found, adapter.unfold, block):
+    block, unfold, where = how.block, how.adapter.unfold, how.source.where
+    for row, inside in zip(found, repeat("")) if unfold is None else _unfolded(found, unfold, block):
         read.rows += 1
         if isinstance(row, Finding):
             yield row
-        elif source.where and not _selected(row.value, source):
+        elif where and not _selected(row.value, how.source):
             read.unselected += 1
-        elif isinstance(header, RowError):
-            why = (header.code, header.pointer, f"in what the file says once: {header.message}")
-            yield _finding(block, row, why)
+        elif casting is None or row.notes or (cast := casting.cast(how.named(row.value))) is None:
+            yield how.record(row, inside)
         else:
-            try:
-                yield _made_of(row, inside, adapter, header, source, read.described)
-            except RowError as error:
-                yield _finding(block, row, (error.code, error.pointer, error.message), inside)
+            yield _Cast(row, *cast)
 
 
-_DESCRIBING = ("system", "license", "language", "task", "split", "group")
-"""Settings of a source that say something about all its records."""
-_DEFAULTS = ("language", "task", "split")
-"""Those of them that a record's own word goes before."""
+def _doubts(few: Sequence[_Made | _Cast | Finding]) -> list[int]:
+    """The doubts about each of some records."""
+    texts: list[str] = []
+    roles: list[str] = []
+    sizes: list[int] = []
+    for one in few:
+        if isinstance(one, _Cast):
+            texts += one.texts
+            roles += one.alike.mould.roles
+            sizes.append(len(one.texts))
+        elif isinstance(one, _Made):
+            texts += [text[2] for text in one.texts]
+            roles += [text[1] for text in one.texts]
+            sizes.append(len(one.texts))
+    return doubts_about(texts, roles, sizes)
 
 
-def _keep_row(record: Record, block: Block, row: Row, inside: str, adapter: Adapter, source: Source) -> None:
+def _keep_row(made: _Made, how: _How) -> None:
     """Put the row into the record that was made of it, as its author spelt it where it is JSON."""
-    if record.origin is None:
+    row, block, origin = made.row, how.block, made.record.origin
+    if origin is None:
         return
-    own = renamed(row.value, source.columns, adapter)
-    as_written = block.container in ("jsonl", "json", "object") and not inside and own is row.value
+    own = renamed(row.value, how.source.columns, how.adapter)
+    as_written = block.container in ("jsonl", "json", "object") and not made.inside and own is row.value
     raw = block.row(row.index - block.first) if as_written else orjson.dumps(own)
-    record.origin.row = raw.decode("utf-8")
+    origin.row = raw.decode("utf-8")
 
 
 def _unfolded(
@@ -196,33 +285,45 @@ def header_of(block: Block, adapter: Adapter) -> Header | RowError | None:
         return RowError("JS001", str(error).partition("\n")[0])
 
 
-def _made_of(row: Row, inside: str, adapter: Adapter, header: Header | None, source: Source, described: bool) -> _Made:
-    """A row as a record. Raises RowError."""
-    columns = source.columns
-    record, notes = reading_of(renamed(row.value, columns, adapter) if columns else row.value, adapter, header)
-    if described:
-        record = _with_metadata(record, row.value, source, header)
-    texts = record.texts()
-    return row, inside, record, texts, _identity(record, texts), notes
+def _put(read: BlockRead, block: Block, cast: _Cast, doubts: int, into: Columns | None) -> None:
+    """Put a record that was not made into columns, unless its problems leave it none."""
+    row, alike, texts = cast
+    mould = alike.mould
+    if doubts:
+        placed = [*map(Text, mould.fields, mould.roles, texts)]
+        if not _admitted(read, block, row, "", check_texts(placed, doubts)):
+            return
+    assert into is not None  # only then is any row cast
+    into.put(into.number(mould), texts, alike.identity(texts), block.path, row.index, row.line)
 
 
-def _accepted(read: BlockRead, block: Block, made: _Made, doubts: int) -> bool:
-    """Whether a record's problems leave it one; it and they are put into what was read. doubts: see `check`."""
+def _accepted(read: BlockRead, block: Block, made: _Made, doubts: int, into: Columns | None) -> bool:
+    """Whether a record's problems leave it one; if so it is put into what was read. doubts: see `check`."""
     row, inside, record, texts, identity, notes = made
-    problems = check(record, texts, doubts)
-    if problems or notes or row.notes:
-        found = [_finding(block, row, problem) for problem in row.notes]
-        found += [_finding(block, row, problem, inside) for problem in (*notes, *problems)]
-        read.findings += found
-        decisive = next((finding for finding in found if finding.severity == "error"), None)
-        if decisive is not None:
-            read.rejected.append(Rejected(decisive, _excerpt(block, row.index)))
-            return False
+    if not _admitted(read, block, row, inside, [*notes, *check(record, texts, doubts)]):
+        return False
     record.assign(source=block.source, id=identity)
+    place = Place(block.path, row.index, row.line, row.offset)
+    if into is not None:
+        into.put_record(record, texts, place)
+        return True
     read.records.append(record)
     read.texts.append(texts)
-    read.places.append(Place(block.path, row.index, row.line, row.offset))
+    read.places.append(place)
     return True
+
+
+def _admitted(read: BlockRead, block: Block, row: Row, inside: str, problems: Sequence[Problem]) -> bool:
+    """Whether what is odd about a row and the problems of its record leave it one; they are put into what was read."""
+    if not problems and not row.notes:
+        return True
+    found = [_finding(block, row, problem) for problem in row.notes]
+    found += [_finding(block, row, problem, inside) for problem in problems]
+    read.findings += found
+    decisive = next((finding for finding in found if finding.severity == "error"), None)
+    if decisive is not None:
+        read.rejected.append(Rejected(decisive, _excerpt(block, row.index)))
+    return decisive is None
 
 
 def reading_of(value: Any, adapter: Adapter, header: Header | None) -> Reading:
@@ -282,37 +383,6 @@ def _equals(found: Any, wanted: Any) -> bool:
     if isinstance(found, str) and not isinstance(wanted, str):
         return found.strip() == orjson.dumps(wanted).decode()
     return bool(found == wanted) and isinstance(found, bool) == isinstance(wanted, bool)
-
-
-def _with_metadata(record: Record, row: Any, source: Source, header: Header | None) -> Record:
-    """The record with what the source's settings say about all its records."""
-    if source.system:
-        record = _prompted(record, source.system, header)
-    fields = vars(record)
-    if source.license is not None:
-        fields["license"] = source.license
-    for name in _DEFAULTS:
-        if fields[name] is None:
-            fields[name] = getattr(source, name)
-    if source.group is not None and (group := value_at(row, source.group)) is not None:
-        record.group = str(group)
-    return record
-
-
-def _prompted(record: Record, system: str, header: Header | None) -> Record:
-    """The record behind a system prompt. Questions and tasks become the conversation that they are rendered as."""
-    if isinstance(record, Chat):
-        record.messages = with_system(record.messages, system)
-        return record
-    if isinstance(record, Preference):
-        record.prompt = with_system(record.prompt, system)
-        return record
-    if isinstance(record, PlainText):
-        return record
-    turns: list[Turn] = record.dialogue(header)
-    messages = [said("assistant" if turn["role"] == "assistant" else "user", turn["content"]) for turn in turns]
-    shared = record.model_dump(include={"task", "tags", "group", "language", "split", "header"})
-    return Chat(messages=with_system(messages, system), origin=record.origin, **shared)
 
 
 def read(
