@@ -110,6 +110,7 @@ def test_commands_import_nothing_heavy_at_the_top() -> None:
         assert ours <= {"didact.cli", "didact.errors"}, path.name
         assert theirs <= {
             "__future__",
+            "atexit",
             "click",
             "collections",
             "functools",

@@ -10,7 +10,7 @@ from pathlib import Path
 from didact.engine.local import fitting_workers, start_server
 from didact.engine.unused import leave_out_unused
 
-PRELOAD = ("didact.build.preload",)
+PRELOAD = ("didact.engine.uncollected", "didact.build.preload")
 """What workers of a build are forked with."""
 
 

@@ -56,11 +56,12 @@ _SHORTEST_KEY = 14
 @cache
 def _not_composed() -> npt.NDArray[np.int64]:
     """Code points that a text in Normalization Form C may lack or need to move: composable, reordered or replaced."""
-    found = set(range(0x1160, 0x1200))
-    for code in (*range(0x300, 0x20000), *range(0x2F800, 0x2FA20)):
-        character = chr(code)
-        if unicodedata.combining(character) or not unicodedata.is_normalized("NFC", character):
-            found.add(code)
+    characters = [*map(chr, (*range(0x300, 0x20000), *range(0x2F800, 0x2FA20)))]
+    found = set(range(0x1160, 0x1200)).union(map(ord, filter(unicodedata.combining, characters)))
+    # What decomposes into nothing but itself is in every form.
+    for character in filter(unicodedata.decomposition, characters):
+        if not unicodedata.is_normalized("NFC", character):
+            found.add(ord(character))
         parts = unicodedata.decomposition(character).split()
         if len(parts) == 2 and not parts[0].startswith("<"):
             found.add(int(parts[1], 16))

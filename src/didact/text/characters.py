@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 from typing import NamedTuple
@@ -69,7 +70,8 @@ class Tables(NamedTuple):
 def tables() -> Tables:
     """The tables of the running Python's Unicode version; built once, read-only."""
     classes = np.full(CODE_POINTS, OTHER, dtype=np.uint8)
-    classes[:_LAST_ASSIGNED] = np.frombuffer(bytes(map(_class_of, map(chr, range(_LAST_ASSIGNED)))), dtype=np.uint8)
+    characters = list(map(chr, range(_LAST_ASSIGNED)))
+    classes[:_LAST_ASSIGNED] = _classes_of("".join(characters))
     classes[0x20000:0x40000] = LETTER | UNSPACED
     classes[0xE0100:0xE01F0] = MARK
     for start, end in _UNSPACED_BLOCKS:
@@ -77,17 +79,26 @@ def tables() -> Tables:
         block[(block & (LETTER | MARK)) > 0] |= UNSPACED
     for numeral in (0x3007, *range(0x3021, 0x302A), *range(0x3038, 0x303B)):
         classes[numeral] = LETTER | UNSPACED
-    lower = np.array([ord(chr(code).lower()[0]) for code in range(_CASED)], dtype=np.int32)
+    lower = np.arange(_CASED, dtype=np.int32)
+    # No other characters have a lower case than those that are in one of the two.
+    for of_case in (str.isupper, str.istitle):
+        for character in filter(of_case, characters[:_CASED]):
+            lower[ord(character)] = ord(character.lower()[0])
     classes.setflags(write=False)
     lower.setflags(write=False)
     return Tables(classes, lower)
 
 
-def _class_of(character: str) -> int:
-    if character.isspace():
-        return SPACE
-    category = unicodedata.category(character)
-    return _BITS[category[0]] | (UPPER if category in ("Lu", "Lt") else 0)
+def _classes_of(characters: str) -> npt.NDArray[np.uint8]:
+    """The bits of their general categories, and of white space, which has several."""
+    kinds = np.frombuffer("".join(map(unicodedata.category, characters)).encode(), np.uint8).reshape(-1, 2)
+    bits = np.zeros(128, np.uint8)
+    for letter, bit in _BITS.items():
+        bits[ord(letter)] = bit
+    cased = (kinds[:, 0] == ord("L")) & np.isin(kinds[:, 1], [ord("u"), ord("t")])
+    found = bits[kinds[:, 0]] | cased * np.uint8(UPPER)
+    found[[space.start() for space in re.finditer(r"\s", characters)]] = SPACE
+    return found
 
 
 def codes_in(ranges: str) -> npt.NDArray[np.int64]:
