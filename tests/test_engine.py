@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -20,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from killing import die_always, die_once, fail_at_three, square
 
+from didact.build import ahead
 from didact.durable import read_json, write_json
 from didact.engine.chunks import Chunk, chunk_bytes, group_blocks, read_marker, write_marker
 from didact.engine.local import LocalEngine, available_cores
@@ -86,6 +88,74 @@ def test_a_killed_server_of_workers_costs_no_item() -> None:
 
     with LocalEngine(2) as engine:
         assert sorted(result for _, result in engine.map(square, items())) == [n * n for n in range(12)]
+
+
+_FORKED = """
+import json, os, signal, sys
+from didact.engine.local import LocalEngine
+from didact.engine.server import fork_server
+from multiprocessing import forkserver
+import fractions
+fork_server(())
+server = forkserver._forkserver._forkserver_pid
+
+def items(killed):
+    for _ in range(4):
+        yield "(__import__('os').getppid(), 'fractions' in __import__('sys').modules)"
+    if killed:
+        os.kill(server, signal.SIGKILL)
+    for n in range(4, 12):
+        yield f"{n}, {n}"
+
+for killed in (False, True):
+    with LocalEngine(2) as engine:
+        found = sorted(result for _, result in engine.map(eval, items(killed)))
+    print(json.dumps([found, server]), flush=True)
+if "wait" in sys.argv:
+    fork_server(())
+    sys.stdin.read()
+"""
+
+
+def test_a_server_forked_off_a_command_serves_as_any_other() -> None:
+    """Its workers have what the command had loaded; when it is killed no item is lost; it ends with the command."""
+    done = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    (first, server), (second, _) = map(json.loads, done.stdout.splitlines())
+    rest = [[n, n] for n in range(4, 12)]
+    assert sorted(first) == sorted([*rest, *[[server, True]] * 4])
+    assert sorted(second)[:8] == rest
+    assert len(second) == 12
+    with pytest.raises(ProcessLookupError):
+        os.kill(server, 0)
+
+
+def test_a_server_forked_off_a_command_ends_when_that_is_killed() -> None:
+    """Nobody is left to ask for workers."""
+    code = _FORKED.replace("(False, True)", "(False,)")
+    command = subprocess.Popen([sys.executable, "-c", code, "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert command.stdout is not None
+    _, server = json.loads(command.stdout.readline())
+    os.kill(server, 0)
+    command.kill()
+    # The server has the command's output open, as long as it is there.
+    assert command.communicate(timeout=20)[0] == b""
+
+
+def test_a_program_with_threads_is_not_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that has called the command may have threads with locks that a fork would keep locked for ever."""
+    started: list[str] = []
+    for name in ("fork_server", "start_server"):
+        monkeypatch.setattr(ahead, name, lambda _, name=name: started.append(name))
+    done = threading.Event()
+    threads = [threading.Thread(target=done.wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    ahead.start_ahead(tmp_path / "recipe.yaml", 2)
+    done.set()
+    assert started == ["start_server"]
+    ahead.start_ahead(tmp_path / "recipe.yaml", 2)  # Arrow and numba have been loaded, and may have threads
+    assert started == ["start_server"] * 2
 
 
 @pytest.mark.parametrize("error", [EOFError, ConnectionResetError])

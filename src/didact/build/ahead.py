@@ -1,29 +1,41 @@
-"""Workers get ready while the process that leads them still loads its own code.
+"""Workers get ready while the process that leads them looks at the inputs.
 
-Both take about a second, on two cores at once. Only a command can start this early, so the library does without.
+Only a command can start this early, so the library does without.
 """
 
 from __future__ import annotations
 
+import sys
+import threading
+from importlib import import_module
 from pathlib import Path
 
-from didact.engine.local import fitting_workers, start_server
+from didact.engine.local import fitting_workers
+from didact.engine.server import fork_server, start_server
 from didact.engine.unused import leave_out_unused
 
 PRELOAD = ("didact.engine.uncollected", "didact.build.preload")
 """What workers of a build are forked with."""
+_WATCHED = 2
+"""Threads of a command that has just begun: its own, and one that waits for Ctrl-C and holds no lock."""
 
 
 def start_ahead(recipe: Path, workers: int | None) -> None:
-    """Start the server of workers if the build of a recipe will want some; load Arrow and numba as a build does.
+    """Load what a build needs, and start the server of workers if the build of a recipe will want some.
 
     Unless the number of workers is given, raises what `load_recipe` raises; else the build does that. A source that
     cannot be looked at is left for the build to speak of.
     """
-    # A recipe is read for nothing else: loading the code that reads it takes 0.2 s, in which a server gets ready too.
-    if (workers or fitting_workers(_stored_bytes(recipe))) > 1:
+    # In a program that has called the command, threads may be at work that cannot be forked.
+    fresh = not {"pyarrow", "numba"} & sys.modules.keys() and threading.active_count() <= _WATCHED
+    # A recipe is read for nothing else where the number is given: loading the code that reads it takes 0.2 s.
+    several = (workers or fitting_workers(_stored_bytes(recipe))) > 1
+    if several and not fresh:
         start_server(PRELOAD)
     leave_out_unused()
+    if several and fresh:
+        import_module("didact.build.pipeline")
+        fork_server(PRELOAD)
 
 
 def _stored_bytes(recipe: Path) -> int:

@@ -1,8 +1,7 @@
 """The local engine: a pool of processes, one thread each.
 
-They are forked from a server process that has imported what they need and started no thread; where there is no such
-server (Windows) they are spawned. Forking this process itself can deadlock, after Arrow or numba have started threads;
-the threads that OpenBLAS and jemalloc start when they are loaded stop and start around a fork by themselves.
+They are forked from a server process (see `didact.engine.server`); where there is no such server (Windows) they are
+spawned.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import forkserver, resource_tracker
 from types import TracebackType
 from typing import Generic, Self
 
 from didact.engine.base import Item, Result
+from didact.engine.server import METHOD, deaf_children, start_server
 from didact.errors import EngineError
 
-_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _SMALL = 8_000_000
 """Bytes of input as stored up to which everything runs in this process unless workers are asked for."""
 ATTEMPTS = 3
@@ -58,29 +56,6 @@ def fitting_workers(total_bytes: int) -> int:
     return available_cores() if total_bytes > _SMALL else 1
 
 
-@contextmanager
-def _deaf_children() -> Iterator[None]:
-    """Processes that start inside the block never see Ctrl-C, which a terminal sends to all: not even before they can
-    say that they ignore it. This process answers it at the end of the block, when it knows whom it has started.
-    """
-    # Started with the first worker, this process of Python's would lift the block.
-    resource_tracker.ensure_running()
-    heard: list[int] = []
-    handler = signal.getsignal(signal.SIGINT)
-    mine = threading.current_thread() is threading.main_thread() and callable(handler)
-    if mine:
-        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        if mine:
-            signal.signal(signal.SIGINT, handler)
-        if heard and callable(handler):
-            handler(signal.SIGINT, None)
-
-
 def _start_worker() -> None:
     """Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -108,28 +83,18 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def start_server(preload: Sequence[str]) -> None:
-    """Start the server that workers are forked from, where there is such a thing and none runs yet. It loads `preload`
-    while this process goes on.
-    """
-    if _METHOD == "forkserver":
-        multiprocessing.get_context(_METHOD).set_forkserver_preload(list(preload))
-        with _deaf_children():
-            forkserver.ensure_running()
-
-
 class LocalEngine:
     """Runs items in this process (one worker) or in a pool of others."""
 
     def __init__(self, workers: int | None = None, preload: Sequence[str] = ()) -> None:
         """`preload` are modules whose import does most of what a worker does before its first item.
 
-        The first engine, or call of `start_server`, of a process decides, since there is one server for all; what it
-        lacks, workers load by themselves.
+        The first engine of a process decides, or who started the server before, since there is one server for all;
+        what it lacks, workers load by themselves.
         """
         self.workers = workers if workers is not None else available_cores()
         self._pool: ProcessPoolExecutor | None = None
-        self._context = multiprocessing.get_context(_METHOD)
+        self._context = multiprocessing.get_context(METHOD)
         if self.workers > 1:
             start_server(preload)
 
@@ -173,7 +138,7 @@ class LocalEngine:
 
     def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
         """Give the pool an item, for which a worker may start."""
-        with _deaf_children():
+        with deaf_children():
             return self.start().submit(function, item)
 
     def _stop_workers(self) -> None:
