@@ -28,6 +28,8 @@ from didact.sources.web import require_web
 
 _SAMPLE_BYTES = 1 << 16
 """Of a block, decompressed: enough for the rows of most files, which may be hundreds."""
+_GLANCE_BYTES = 1 << 12
+"""The same for the first row alone."""
 _SAMPLE_LIMIT = 512 << 20
 """Bytes, decompressed, in which the rows that tell a file's format are looked for; a hostile file may have none."""
 
@@ -115,7 +117,9 @@ def _planned(name: str, source: Source, plugin: Plugin | None, place: Located) -
         raise CallError(
             f"{where}: looks like binary data, which is not read; 'format: text' takes it as plain text all the same"
         )
-    sample = list(islice(_sample(file), SAMPLE_ROWS))
+    # Of a file whose format is named, one row tells whether it has rows at all, and rows with fields.
+    unknown = source.format == "auto"
+    sample = list(islice(_sample(file, _SAMPLE_BYTES if unknown else _GLANCE_BYTES), SAMPLE_ROWS if unknown else 1))
     if not sample:
         return replace(file, format="" if source.format == "auto" else source.format)
     adapter = named_or_detected(source.format, sample, where, source.columns, plugin=plugin)
@@ -147,8 +151,8 @@ def _whole_object(path: Path) -> Any:
         return None
 
 
-def _sample(file: SourceFile) -> Iterator[Any]:
+def _sample(file: SourceFile, block_bytes: int) -> Iterator[Any]:
     """The readable rows at the start of a file."""
-    for block in read_blocks(file, _SAMPLE_BYTES, most_bytes=_SAMPLE_LIMIT):
+    for block in read_blocks(file, block_bytes, most_bytes=_SAMPLE_LIMIT):
         if isinstance(block, Block):
             yield from (row.value for row in rows(block) if isinstance(row, Row))
