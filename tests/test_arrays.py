@@ -54,6 +54,16 @@ def test_bare_values_are_rows_too(elements: list[Any], windows: tuple[int, int])
     assert values(cut_rows(content, "json", windows[0])) == [{"value": element} for element in elements]
 
 
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_number_too_long_for_python_costs_its_row(lines: bool) -> None:
+    """Python refuses to read an integer of more than 4,300 digits: the row is rejected, and the next one is read."""
+    rows = ['{"n": 1}', '{"n": ' + "1" * 5000 + "}", '{"n": 2}']
+    content = "\n".join(rows) if lines else f"[{', '.join(rows)}]"
+    found = cut_rows(content.encode(), "jsonl" if lines else "json")
+    assert values(found) == [{"n": 1}, {"n": 2}]
+    assert codes(found) == ["JS001"]
+
+
 GOOD = [
     {"instruction": f"do {i}", "tags": [{"name": "x"}, {"name": "y"}], "output": 'a "quoted", {"x": 1}\n'}
     for i in range(6)

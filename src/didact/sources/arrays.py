@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from didact.sources.blocks import Block, Cursor, Cut, lines_at
-from didact.sources.containers import OBJECT_LIMIT, OBJECT_VALUES, ROW_VALUES, decode, is_dense
+from didact.sources.containers import DECODER, OBJECT_LIMIT, OBJECT_VALUES, ROW_VALUES, decode, is_dense
 from didact.sources.files import ByteStream
 
 COMMA_WITHOUT_ELEMENT = "a comma without an element before it"
@@ -31,7 +31,6 @@ _KEPT_TAIL = 4096
 _TRIES = 20_000
 """Objects that are tried as the next element after a broken one, in one stretch of text; what would need more was made
 to keep a reader busy."""
-_DECODER = json.JSONDecoder(strict=False)
 
 
 @dataclass(slots=True)
@@ -292,11 +291,11 @@ def _split_object(text: str, list_key: str) -> tuple[bytes, Scan | None]:
 
 def _field(text: str, place: int, list_key: str) -> tuple[int, int, bool]:
     """Where the value of the field at `place` begins and ends, and whether it is the list, which is not looked into."""
-    key, end = _DECODER.raw_decode(text, place)
+    key, end = DECODER.raw_decode(text, place)
     value = _past(text, end, ":")
     if key == list_key and text[value : value + 1] == "[":
         return value, value, True
-    return value, _DECODER.raw_decode(text, value)[1], False
+    return value, DECODER.raw_decode(text, value)[1], False
 
 
 def _list_scan(text: str, start: int) -> Scan:

@@ -32,7 +32,8 @@ _LINES_LOOKED_AT = 1000
 
 _LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
 _JSON_SUFFIXES = (".json", *_LINES_SUFFIXES)
-_DECODER = json.JSONDecoder(strict=False)
+DECODER = json.JSONDecoder(strict=False, parse_int=float)
+"""Finds where JSON values end. Python refuses to make an integer of more than 4,300 digits, and none is needed."""
 _PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _WEB_PAGE = re.compile(
@@ -180,7 +181,7 @@ def decode(text: str, place: int) -> tuple[Any, int, Verdict]:
     strings are let pass here: spans are found first, rows are judged later.
     """
     try:
-        value, end = _DECODER.raw_decode(text, place)
+        value, end = DECODER.raw_decode(text, place)
     except json.JSONDecodeError as error:
         cut = error.pos >= len(text) - _TAIL or error.msg.startswith("Unterminated string")
         return None, place, "unsure" if cut else "broken"

@@ -57,7 +57,7 @@ def _unreadable(raw: bytes) -> str:
     raw = raw[: 1 << 20]
     text = raw.decode("utf-8", "replace")
     try:
-        json.loads(raw.decode("utf-8"))
+        json.loads(raw.decode("utf-8"), parse_int=float)
     except UnicodeDecodeError as error:
         return shortened(text, SHOWN, len(raw[: error.start].decode("utf-8", "replace")))
     except json.JSONDecodeError as error:

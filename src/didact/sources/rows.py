@@ -108,7 +108,7 @@ def _why_not_json(raw: bytes, error: orjson.JSONDecodeError) -> _Unreadable:
     if text.startswith("\ufeff"):
         return _Unreadable("JS001", "a byte order mark stands before the row, as where files were joined; remove it")
     try:
-        json.loads(text, parse_constant=_refuse_constant)
+        json.loads(text, parse_constant=_refuse_constant, parse_int=float)
     except _NoNumber as found:
         return _Unreadable("JS004", f"{found} is no JSON value; write null, or leave the key out")
     except ValueError as finer:
