@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from didact.records.findings import Finding
+from didact.sources import arrays
 from didact.sources.blocks import Block
 from didact.sources.rows import Row
 
@@ -191,3 +193,81 @@ def test_broken_object_keeps_what_can_be_read(text: str, rows: int, found: list[
     seen = cut_rows(text.encode(), "object", list_key="Rows")
     assert len(values(seen)) == rows
     assert codes(seen) == found
+
+
+class _Both:
+    """Scans with and without the kernel, and compares what comes of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.patch = monkeypatch
+
+    def __call__(self, content: bytes, window: int) -> list[Row | Finding]:
+        import numba  # noqa: F401  # only where others have loaded it is the kernel used
+
+        found = []
+        for least in (1, 1 << 30):
+            self.patch.setattr(arrays, "_WORTH_A_KERNEL", least)
+            found.append(cut_rows(content, "json", window))
+        assert found[0] == found[1]
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[_Both]:
+    """The two ways, for all examples of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        yield _Both(patch)
+
+
+_MARKS = '{}[]",:\\ue019-+.tfn\n\x00'
+_OBJECTS = st.lists(
+    st.dictionaries(TEXT, JSON | st.floats(allow_nan=False, allow_infinity=False), max_size=4), min_size=1, max_size=8
+)
+
+
+@given(_OBJECTS, INDENT, st.booleans(), WINDOW)
+def test_the_kernel_cuts_as_the_scanner_does(
+    both: _Both, elements: list[Any], indent: int | None, ascii_only: bool, window: int
+) -> None:
+    """Valid arrays of objects, in any lay-out."""
+    assert values(both(json.dumps(elements, indent=indent, ensure_ascii=ascii_only).encode(), window)) == elements
+
+
+@given(
+    _OBJECTS,
+    st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 3), st.sampled_from(list('{}[]",:\\ue019-+.tfn\n\x00'))), max_size=4
+    ),
+    st.integers(1, 400),
+)
+def test_the_kernel_sees_every_fault_that_the_scanner_sees(
+    both: _Both, elements: list[Any], edits: list[tuple[float, int, str]], window: int
+) -> None:
+    """Arrays with characters put in, taken out and replaced anywhere."""
+    content = json.dumps(elements)
+    for share, drop, put in edits:
+        at = int(share * len(content))
+        content = content[:at] + put + content[at + drop :]
+    both(content.encode(), window)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "01", "1.", ".5", "-", "--1", "1e", "1e+", "-0", "0e5", "1E-7", "+1", "NaN", "-Infinity", "tru", "true1",
+        "nulll", '"\\u12"', '"\\u12G4"', '"\\ud800"', '"\\x"', '"\\', '"a\tb"', "[1,]", "[,1]", '{"a":1,}', '{"a"}',
+        "{1:2}", "[" * 80 + "]" * 81 + "}, {", "[" * 59 + "]" * 59, "[" * 80 + "]" * 80, "9" * 301,
+        "1." + "9" * 400, "[}", "{]",
+    ],
+)  # fmt: skip
+def test_the_kernel_knows_json(both: _Both, value: str) -> None:
+    """Numbers, escapes, words and brackets at the edges of the grammar, between rows without a fault."""
+    rows = ", ".join(['{"a": 1}', f'{{"a": {value}}}', f'{{"a": {value}, "b": 2}}', '{"a": 3}', '{"a": 4}'])
+    both(f"[{rows}]".encode(), 1 << 20)
+
+
+@pytest.mark.parametrize("between", [",", " , ", "", " ", ",,", ", ,", ",]", "],[", ", 1,", ',"a",', ", [],", ", {},"])
+def test_the_kernel_minds_what_stands_between_rows(both: _Both, between: str) -> None:
+    """Commas that lack or are too many, brackets, and elements that are no objects."""
+    for content in ("[{0}{1}{0}]", "[{0},{0}{1}]", "[{1}{0}{1}{0}]", "[{0}{1}{0}{1}{0},{0}{1}", "{0}{1}{0}{1}{0}"):
+        both(content.format('{"a": 1}', between).encode(), 1 << 20)
