@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -37,7 +37,7 @@ def view_of(segments: Segments, names: tuple[ViewName, ...]) -> View:
     views = [segments.view(name) for name in names]
     mask = np.logical_or.reduce([view.mask for view in views])
     mask.setflags(write=False)
-    return View(views[0].data, views[0].text_offsets, views[0].record_offsets, mask)
+    return replace(views[0], mask=mask)
 
 
 def compared_views(settings: MinHashSettings) -> tuple[ViewName, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ from didact.curate.order import U64, mixed
 from didact.curate.signals import measure
 from didact.recipe.selection import MinHashSettings
 from didact.text.fingerprints import number_fingerprints, text_fingerprints
-from didact.text.tokens import have_tokens, shingles
+from didact.text.tokens import have_tokens, shingles, words_of
 from didact.text.views import Segments
 
 
@@ -25,6 +26,7 @@ def side_columns(
 ) -> pa.Table:
     """What later decisions need of a chunk's records, one row for each. keys: their content keys."""
     segments = Segments.from_arrow(table["segments"].combine_chunks())
+    segments = replace(segments, words=words_of(segments.view("whole")))
     columns: dict[str, pa.Array] = {
         "id": table["id"].combine_chunks(),
         "size": pa.array(np.diff(segments.text_offsets[segments.record_offsets]).astype(np.int64)),

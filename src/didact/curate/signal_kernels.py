@@ -24,7 +24,7 @@ from didact.text.eight import (
     not_ascii,
     unmarked,
 )
-from didact.text.tokens import segment_words, token_hash
+from didact.text.tokens import token_hash, words_of
 from didact.text.utf8 import code_point, mix
 from didact.text.views import View
 
@@ -185,13 +185,19 @@ def _empty(table, entries):  # type: ignore[no-untyped-def]
 
 
 @part
-def _count_words(hashes, sizes, count, stops, table, row):  # type: ignore[no-untyped-def]
-    """Add the words of a record, see `segment_words`."""
+def _count_words(words, mask, first, last, stops, table, row):  # type: ignore[no-untyped-def]
+    """Add the words of a record, whose segments are from `first` up to `last`."""
+    count = 0
+    for s in range(first, last):
+        if mask[s]:
+            count += words.bounds[s + 1] - words.bounds[s]
     seen = table[: _empty(table, count + len(stops))]
-    for i in range(count):
-        row[_WORD_CHARS] += sizes[i] >> 1
-        row[_LETTER_WORDS] += sizes[i] & 1
-        row[_DISTINCT] += not _seen(seen, hashes[i])
+    for s in range(first, last):
+        if mask[s]:
+            for i in range(words.bounds[s], words.bounds[s + 1]):
+                row[_WORD_CHARS] += words.sizes[i] >> 1
+                row[_LETTER_WORDS] += words.sizes[i] & 1
+                row[_DISTINCT] += not _seen(seen, words.hashes[i])
     for stop in stops:
         row[_STOPS] += _seen(seen, stop)
     row[_WORDS] += count
@@ -274,19 +280,18 @@ def _segment_lines(data, start, end, classes, marks, hashes, sizes, row):  # typ
 
 @kernel
 def _measure(  # type: ignore[no-untyped-def]
-    data, text_offsets, record_offsets, mask, classes, lower, tallies, marks, stops, hashes, sizes, table, out
+    data, text_offsets, record_offsets, mask, classes, words, tallies, marks, stops, hashes, sizes, table, out
 ):
-    """Add to `out`, which is 0. hashes, sizes: (2, bytes of the largest record).  table: room for `_empty`."""
+    """Add to `out`, which is 0. hashes, sizes: (bytes of the largest record,).  table: room for `_empty`."""
     for r in range(len(out)):
-        row, words, lines = out[r], 0, 0
-        for s in range(record_offsets[r], record_offsets[r + 1]):
+        row, lines, first, last = out[r], 0, record_offsets[r], record_offsets[r + 1]
+        for s in range(first, last):
             if mask[s]:
                 start, end = text_offsets[s], text_offsets[s + 1]
                 _count_characters(data, start, end, classes, tallies, row)
-                words += segment_words(data, start, end, classes, lower, hashes[0, words:], sizes[0, words:])
-                lines += _segment_lines(data, start, end, classes, marks, hashes[1, lines:], sizes[1, lines:], row)
-        _count_words(hashes[0], sizes[0], words, stops, table, row)
-        _count_repeated_lines(hashes[1], sizes[1], lines, table, row)
+                lines += _segment_lines(data, start, end, classes, marks, hashes[lines:], sizes[lines:], row)
+        _count_words(words, mask, first, last, stops, table, row)
+        _count_repeated_lines(hashes, sizes, lines, table, row)
 
 
 _END_MARKS = ".!?…。！？\"'”’」』)）]】}》>;；`*_|~"
@@ -307,12 +312,13 @@ def line_marks() -> npt.NDArray[np.uint8]:
 def measure(view: View) -> npt.NDArray[np.int64]:
     """The counts (n, len(Count)) of every record's view."""
     stops = np.array([token_hash(word) for word in STOP_WORDS], dtype=np.uint64)
+    words = view.words if view.words is not None else words_of(view)
     # A text has at most as many words, or lines, as bytes.
     most = int(view.sizes.max(initial=0))
-    hashes, sizes = np.empty((2, most), np.uint64), np.empty((2, most), np.int64)
+    hashes, sizes = np.empty(most, np.uint64), np.empty(most, np.int64)
     table = np.empty(4 * (most + len(stops)), np.uint64)  # a power of two
     out = np.zeros((len(view), len(Count)), np.int64)
-    _measure(*view.arrays, *tables(), tallies(), line_marks(), stops, hashes, sizes, table, out)
+    _measure(*view.arrays, tables().classes, words, tallies(), line_marks(), stops, hashes, sizes, table, out)
     return out
 
 

@@ -16,7 +16,7 @@ from didact.text.characters import LETTER, OTHER, SPACE, UNSPACED, WORD, lower_o
 from didact.text.compiled import inlined, kernel, part
 from didact.text.eight import between, byte_of, eight_bytes, first_place, letters, low_bytes, unmarked
 from didact.text.utf8 import FNV_OFFSET, FNV_PRIME, MIX_FIRST, MIX_SECOND, code_point, fold, mix
-from didact.text.views import View
+from didact.text.views import View, Words
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 """Odd multiplier (2^64 over the golden ratio) of the polynomial over a shingle's token hashes."""
@@ -130,15 +130,8 @@ def segment_words(data, start, end, classes, lower, hashes, sizes):  # type: ign
 
 
 @part
-def _segment_tokens(data, start, end, classes, lower, hashes, sizes):  # type: ignore[no-untyped-def]
-    """Write the token hashes of one segment to `hashes`; their number. For room and `sizes` see `segment_words`."""
-    count = segment_words(data, start, end, classes, lower, hashes, sizes)
-    return count if count else _visible_tokens(data, start, end, classes, hashes)
-
-
-@part
 def _visible_tokens(data, start, end, classes, out):  # type: ignore[no-untyped-def]
-    """The tokens of a segment without words: its visible characters, one by one."""
+    """The tokens of a segment without words: its visible characters, one by one. `out` has room for one a byte."""
     count, i = 0, start
     while i < end:
         code, width = code_point(data, i)
@@ -251,16 +244,39 @@ def _sorted_unique(values, start, end, spare, places):  # type: ignore[no-untype
 
 
 @kernel
+def _words(data, text_offsets, mask, classes, lower, hashes, sizes, bounds):  # type: ignore[no-untyped-def]
+    """Fill the arrays of `Words`; hashes and sizes have room for as many words as the segments have bytes."""
+    at = 0
+    bounds[0] = 0
+    for s in range(len(mask)):
+        if mask[s]:
+            at += segment_words(data, text_offsets[s], text_offsets[s + 1], classes, lower, hashes[at:], sizes[at:])
+        bounds[s + 1] = at
+
+
+def words_of(view: View) -> Words:
+    """The words of a view's segments; all that look at them can then share them."""
+    # Pages of memory that stay unused cost nothing.
+    most = int(view.sizes.sum())
+    hashes, sizes = np.empty(most, np.uint64), np.empty(most, np.int32)
+    bounds = np.empty(len(view.mask) + 1, np.int64)
+    _words(view.data, view.text_offsets, view.mask, *tables(), hashes, sizes, bounds)
+    return Words(hashes[: bounds[-1]].copy(), sizes[: bounds[-1]].copy(), bounds)
+
+
+@kernel
 def _shingles(  # type: ignore[no-untyped-def]
-    data, text_offsets, record_offsets, mask, classes, lower, n, tokens, sizes, places, out, offsets
+    data, text_offsets, record_offsets, mask, classes, hashes, bounds, n, tokens, places, out, offsets
 ):
-    """Fill `out` and `offsets`; room is as for `segment_words` and `_sort`."""
+    """Fill `out` and `offsets`; room is as for `_visible_tokens` and `_sort`."""
     offsets[0] = 0
     for r in range(len(record_offsets) - 1):
         at = offsets[r]
         for s in range(record_offsets[r], record_offsets[r + 1]):
-            if mask[s]:
-                count = _segment_tokens(data, text_offsets[s], text_offsets[s + 1], classes, lower, tokens, sizes)
+            if mask[s] and bounds[s] < bounds[s + 1]:
+                at = _segment_shingles(hashes[bounds[s] :], bounds[s + 1] - bounds[s], n, out, at)
+            elif mask[s]:
+                count = _visible_tokens(data, text_offsets[s], text_offsets[s + 1], classes, tokens)
                 at = _segment_shingles(tokens, count, n, out, at)
         offsets[r + 1] = _sorted_unique(out, offsets[r], at, tokens, places)
 
@@ -272,13 +288,13 @@ def shingles(view: View, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np
     """
     if n < 1:
         raise ValueError(f"a shingle has at least one token, got n = {n}")
+    words = view.words if view.words is not None else words_of(view)
     # No text has more tokens or shingles than bytes. Pages of memory that stay unused cost nothing.
     bytes_of = view.sizes
     longest = int(bytes_of.max(initial=0))
-    tokens, sizes = np.empty(longest, np.uint64), np.empty(longest, np.int64)
-    places = np.zeros(max(2 * longest, 64) + 1, np.int64)
+    tokens, places = np.empty(longest, np.uint64), np.zeros(max(2 * longest, 64) + 1, np.int64)
     out, offsets = np.empty(int(bytes_of.sum()), np.uint64), np.empty(len(view) + 1, np.int64)
-    _shingles(*view.arrays, *tables(), n, tokens, sizes, places, out, offsets)
+    _shingles(*view.arrays, tables().classes, words.hashes, words.bounds, n, tokens, places, out, offsets)
     return out[: offsets[-1]].copy(), offsets
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,17 @@ _OTHER_REFERENCE = re.compile(r"(?:answers|outputs|candidates)/[1-9][0-9]*(?:/|$
 """Fields of further accepted answers and of rejected candidates: a response is the first reference."""
 
 
+class Words(NamedTuple):
+    """The words of texts (see `didact.text.tokens`), found once for all that look at them."""
+
+    hashes: npt.NDArray[np.uint64]
+    """Of each word its hash."""
+    sizes: npt.NDArray[np.int32]
+    """Twice its number of characters, one more if one of them is a letter."""
+    bounds: npt.NDArray[np.int64]
+    """Which words are a text's, m + 1; none are those of a text that was not looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class View:
     """Chosen segments of records. A kernel takes `*view.arrays` and walks them; nothing is copied or joined.
@@ -34,6 +45,8 @@ class View:
     text_offsets: npt.NDArray[np.int32]
     record_offsets: npt.NDArray[np.int32]
     mask: npt.NDArray[np.bool_]
+    words: Words | None = None
+    """Those of the segments, where they were found before."""
 
     @classmethod
     def of_texts(cls, texts: pa.StringArray) -> View:
@@ -78,6 +91,8 @@ class Segments:
     """Index into `role_names` of each text."""
     field_names: tuple[str, ...]
     role_names: tuple[str, ...]
+    words: Words | None = None
+    """Those of the texts of all views, where they were found."""
 
     @classmethod
     def from_arrow(cls, column: pa.ListArray) -> Segments:
@@ -112,7 +127,7 @@ class Segments:
         role_in = np.array([role in _ROLES[name] for role in self.role_names] or [False])
         field_in = np.array([not _OTHER_REFERENCE.match(field) for field in self.field_names] or [False])
         mask = role_in[self.roles] & field_in[self.fields]
-        return View(self.data, self.text_offsets, self.record_offsets, mask)
+        return View(self.data, self.text_offsets, self.record_offsets, mask, self.words)
 
 
 def _text_buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
