@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -18,7 +17,6 @@ import xxhash
 
 from didact.canonical import canonical_json
 from didact.records import Record
-from didact.records.base import Text
 from didact.records.checks import always_checked
 from didact.records.columns import Mould, mould_of
 from didact.records.forms import unused_mark
@@ -35,26 +33,39 @@ _SERVED = 4
 """
 
 
-@dataclass(frozen=True, slots=True)
+def taker(places: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """What takes the values at some places, as a tuple."""
+    if len(places) == 1:
+        (only,) = places
+        return lambda given: (given[only],)
+    return itemgetter(*places) if places else lambda given: ()
+
+
 class Alike:
     """What all records of some rows are, but for what their texts say."""
 
-    mould: Mould
-    texts: tuple[int | str, ...]
-    """Of each text of the record which of the row's texts it is, or what it says in all these records."""
-    content: tuple[bytes, ...]
-    """What the record's id is a hash of, cut where the texts stand."""
+    __slots__ = ("_content", "_order", "_own", "_spoken", "mould")
 
-    def filled(self, given: Sequence[str]) -> Sequence[str]:
+    def __init__(self, mould: Mould, texts: Sequence[int | str], content: list[Any]) -> None:
+        """texts: of each text of the record which of the row's texts it is, or what it says in all these records.
+        content: what the record's id is a hash of, see `Common.content`.
+        """
+        self.mould = mould
+        self._own = tuple(text for text in texts if isinstance(text, str))
+        own = iter(range(-len(self._own), 0))
+        self._order = taker([next(own) if isinstance(text, str) else text for text in texts])
+        self._content = content
+        self._spoken: list[list[str]] = content[1]
+
+    def filled(self, given: tuple[str, ...]) -> tuple[str, ...]:
         """The record's texts, from the row's."""
-        return [text if isinstance(text, str) else given[text] for text in self.texts]
+        return self._order(given + self._own)
 
     def identity(self, texts: Sequence[str]) -> bytes:
         """The id of the record with these texts."""
-        parts = [self.content[0]]
-        for text, after in zip(texts, self.content[1:], strict=True):
-            parts += (orjson.dumps(text), after)
-        return xxhash.xxh3_128_digest(b"".join(parts))
+        for spoken, text in zip(self._spoken, texts, strict=True):
+            spoken[2] = text
+        return xxhash.xxh3_128_digest(canonical_json(self._content))
 
 
 class Cast(NamedTuple):
@@ -111,19 +122,13 @@ class Casting:
         arrived = sorted(place for place in places if place is not None)
         if arrived != [at for at, text in enumerate(texts) if text]:
             return None
-        content = _content(record, own, mark, found)
+        content = record.content(own)
         record.assign(source=self._source)
         mould = mould_of(record, own)
         said = tuple(text.text if place is None else place for text, place in zip(own, places, strict=True))
         rest = (mould.skeleton.decode(), *filter(None, mould.stated), *(text for text in said if isinstance(text, str)))
-        return None if len(content) != len(own) + 1 or any(map(found.search, rest)) else Alike(mould, said, content)
-
-
-def _content(record: Record, texts: Sequence[Text], mark: str, found: re.Pattern[str]) -> tuple[bytes, ...]:
-    """What the record's id is a hash of, cut where its texts stand."""
-    placed = [text._replace(text=mark.format(at)) for at, text in enumerate(texts)]
-    spelt = canonical_json(record.content(placed)).decode()
-    return tuple(piece.encode() for piece in re.split(f'"{found.pattern}"', spelt)[::2])
+        elsewhere = (*rest, canonical_json(content[2:]).decode())
+        return None if any(map(found.search, elsewhere)) else Alike(mould, said, content)
 
 
 _UNKNOWN: Any = object()
@@ -138,8 +143,8 @@ class _Shape:
         """By what stands under the other keys, and by which texts are empty."""
         self.served = 0
         self._looks = [(at, looks) for at, key in enumerate(self.moved) if (looks := moves[key]) is not None]
-        self._take: Callable[[Any], tuple[Any, ...]] = _taker(self.moved)
-        self._rest: Callable[[Any], tuple[Any, ...]] = _taker([key for key in keys if key not in moves])
+        self._take: Callable[[Any], tuple[Any, ...]] = taker(self.moved)
+        self._rest: Callable[[Any], tuple[Any, ...]] = taker([key for key in keys if key not in moves])
         self._some = len(self.moved) < len(keys)
 
     def texts(self, row: dict[str, Any]) -> tuple[str, ...] | None:
@@ -160,11 +165,3 @@ class _Shape:
     def goes_on(self) -> bool:
         """Whether another mould is worth being made."""
         return len(self.known) < _MANY or len(self.known) * _SERVED < self.served
-
-
-def _taker(keys: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """What takes the values of some keys."""
-    if len(keys) == 1:
-        (only,) = keys
-        return lambda row: (row[only],)
-    return itemgetter(*keys) if keys else lambda row: ()
