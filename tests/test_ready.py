@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,38 @@ class Given:
         """Nothing to let go."""
 
 
-@pytest.mark.parametrize(("workers", "found", "times"), [(2, 1, 1), (2, 3, 0), (1, 0, 0)])
+@pytest.mark.parametrize(("workers", "there", "when"), [(2, 0, [0]), (2, 3, [0]), (2, 4, [5]), (2, 5, []), (1, 0, [])])
 def test_kernels_are_loaded_once_something_is_made(
-    workers: int, found: int, times: int, monkeypatch: pytest.MonkeyPatch
+    workers: int, there: int, when: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are loaded once, after the first chunk that was not on file, where workers go on with others."""
+    """They are loaded once: while workers get their second item, if that one is new; else after the first chunk that
+    was not on file. Of the five results so many are on file; `when`: how many were in by then.
+    """
     calls: list[int] = []
-    monkeypatch.setattr(ready, "load_kernels", lambda: calls.append(1))
-    results = [{ON_FILE: True}] * found + [{}] * (3 - found)
-    engine = ReadyMeanwhile(Given(workers, results))
-    assert [item for item, _ in engine.map(str, range(3))] == [0, 1, 2]
-    assert len(calls) == times
+    results: list[dict[str, Any]] = []
+    monkeypatch.setattr(ready, "load_kernels", lambda: calls.append(len(results)))
+
+    def made(item: int) -> dict[str, Any]:
+        return {ON_FILE: True} if item < there else {}
+
+    class Two:
+        """An engine that takes four items before it gives the first result, as one of two workers does."""
+
+        def __init__(self) -> None:
+            self.workers = workers
+
+        def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+            given = iter(items)
+            held = list(islice(given, 4))
+            while held:
+                item = held.pop(0)
+                results.append(function(item))
+                yield item, results[-1]
+                held += islice(given, 1)
+
+        def close(self) -> None:
+            """Nothing to let go."""
+
+    engine = ReadyMeanwhile(Two(), lambda item: ON_FILE in made(item))
+    assert [item for item, _ in engine.map(made, range(5))] == [0, 1, 2, 3, 4]
+    assert calls == when

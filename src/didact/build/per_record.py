@@ -231,6 +231,11 @@ def _rejected_row(source: str, rejected: Rejected) -> dict[str, Any]:
     return place | {"code": found.code, "pointer": found.pointer, "message": found.message, "raw": rejected.raw}
 
 
+def on_file(task: ChunkTask) -> bool:
+    """Whether a chunk's result is there already."""
+    return read_marker(task.folder, task.key) is not None
+
+
 def curate_chunk(task: ChunkTask) -> dict[str, Any]:
     """The marker of a chunk's result, which is made unless it is on file already."""
     marker = read_marker(task.folder, task.key)

@@ -32,7 +32,7 @@ from didact.build.hold_out import HeldOut, hold_out
 from didact.build.inputs import Inputs, resolve_inputs
 from didact.build.losses import account_unused, loss_tasks
 from didact.build.measures import MeasuredEngine, Measures
-from didact.build.per_record import curate_sources
+from didact.build.per_record import curate_sources, on_file
 from didact.build.publish import Made, claimed, publish
 from didact.build.ready import ReadyMeanwhile
 from didact.build.rows import Rows, in_order
@@ -187,7 +187,7 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     remove_asides(job.folder.path)
 
     job.stage("read, clean, measure")
-    curated = curate_sources(job.inputs, recipe, ReadyMeanwhile(job.engine), job.store.chunks, job.tell)
+    curated = curate_sources(job.inputs, recipe, ReadyMeanwhile(job.engine, on_file), job.store.chunks, job.tell)
     job.measures.rows, job.measures.bytes = curated.ran_rows, curated.ran_bytes
     job.measures.chunks(curated.made, len(curated.chunks) - curated.made)
     _refuse_rejected(curated.accounts, max_rejected)

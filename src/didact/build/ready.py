@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +25,14 @@ from didact.text.views import Segments
 
 @dataclass
 class ReadyMeanwhile:
-    """An engine that loads the kernels of the stages to come when the first worker is done with something new."""
+    """An engine that loads the kernels of the stages to come while workers have something new to do.
+
+    on_file: whether an item's result is there already.
+    """
 
     engine: Engine
+    on_file: Callable[[Any], bool]
+    _loaded: bool = field(default=False, init=False)
 
     @property
     def workers(self) -> int:
@@ -34,15 +40,26 @@ class ReadyMeanwhile:
         return self.engine.workers
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
-        """As the engine's own. Every other worker has an item in hand and all have the next when kernels are loaded; a
-        process that does the items itself loads them when it comes to that.
+        """As the engine's own. Kernels are loaded before the item is given away with which every worker has two, as
+        workers still load theirs then; or, where that one's result is on file, once a worker is done with something
+        new. A process that does the items itself loads them when it comes to that.
         """
-        loaded = self.workers == 1
-        for item, result in self.engine.map(function, items):
-            if not loaded and isinstance(result, dict) and not result.get(ON_FILE):
-                load_kernels()
-                loaded = True
+        self._loaded = self.workers == 1
+        for item, result in self.engine.map(function, self._given(items)):
+            if isinstance(result, dict) and not result.get(ON_FILE):
+                self._load()
             yield item, result
+
+    def _given(self, items: Iterable[Item]) -> Iterator[Item]:
+        for place, item in enumerate(items, 1):
+            if place == 2 * self.workers and not self.on_file(item):
+                self._load()
+            yield item
+
+    def _load(self) -> None:
+        if not self._loaded:
+            load_kernels()
+            self._loaded = True
 
     def close(self) -> None:
         """As the engine's own."""
