@@ -35,6 +35,7 @@ def start_ahead(recipe: Path, workers: int | None) -> None:
     leave_out_unused()
     if several and fresh:
         import_module("didact.build.pipeline")
+        import_module("didact.build.ready").load_common()
         fork_server(PRELOAD)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from didact.build.compare import view_of
 from didact.build.per_record import ON_FILE
@@ -19,8 +20,9 @@ from didact.recipe.selection import SplitSettings
 from didact.records import PlainText
 from didact.records.columns import Place, to_table
 from didact.render.learning import learn
-from didact.text.tokens import shingles
-from didact.text.views import Segments
+from didact.render.pretokens import code_point_classes
+from didact.text.tokens import have_tokens, shingles
+from didact.text.views import Segments, View
 
 
 @dataclass
@@ -64,6 +66,14 @@ class ReadyMeanwhile:
     def close(self) -> None:
         """As the engine's own."""
         self.engine.close()
+
+
+def load_common() -> None:
+    """Load what the kernels of this process and those of its workers share: numba's registries, which it fills when it
+    loads the first kernel, and tables of characters.
+    """
+    have_tokens(View.of_texts(pa.array(["Two words."])))
+    code_point_classes()
 
 
 def load_kernels() -> None:
