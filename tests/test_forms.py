@@ -94,13 +94,15 @@ def test_an_empty_text_beyond_the_sixtieth_is_still_told_apart() -> None:
     assert [record["outputs"] for record in written] == outputs
 
 
+SPELT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.text('ab"\\\n\x01é', max_size=40)
+"""Texts of which much or nothing is escaped in JSON."""
 PATTERNS = st.lists(st.tuples(TEXT, st.none() | st.integers(-1, 2)), max_size=5)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     patterns=st.lists(PATTERNS, min_size=1, max_size=3),
-    texts=st.lists(st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), max_size=20)] * 3), max_size=4),
+    texts=st.lists(st.tuples(*[SPELT] * 3), max_size=4),
     in_json=st.booleans(),
 )
 def test_the_kernel_fills_patterns(

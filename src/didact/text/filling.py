@@ -10,7 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
+
+from didact.text.compiled import inlined, kernel, part
+from didact.text.eight import between, eight_bytes, equal, first_place
 
 ID = -1
 """The place that stands for a record's id, in hexadecimal digits."""
@@ -65,13 +67,12 @@ def fill(
     which, records: (items,). Raises pyarrow.ArrowInvalid when all together is more than 2 GiB.
     """
     operations = _operations(patterns)
-    escapes = _ESCAPES if in_json else _VERBATIM
     bounds = np.zeros(len(which) + 1, np.int64)
-    _measure(which, records, operations, slots, escapes, bounds)
+    _measure(which, records, operations, slots, in_json, bounds)
     np.cumsum(bounds, out=bounds)
-    data = np.empty(bounds[-1], np.uint8)
-    _write(which, records, operations, slots, escapes, bounds, data)
-    made = pa.LargeStringArray.from_buffers(len(which), pa.py_buffer(bounds), pa.py_buffer(data))
+    data = pa.allocate_buffer(int(bounds[-1]))
+    _write(which, records, operations, slots, in_json, bounds, np.frombuffer(data, np.uint8))
+    made = pa.LargeStringArray.from_buffers(len(which), pa.py_buffer(bounds), data)
     return made.cast(pa.string())
 
 
@@ -93,28 +94,30 @@ def _operations(patterns: Sequence[Pattern]) -> _Operations:
     return _Operations(np.array(bounds, np.int64), np.array(places, np.int64), ends[:-1], ends[1:], pieces)
 
 
+_HEXADECIMAL = ord("u")
+
+
 def _escapes() -> npt.NDArray[np.uint8]:
     """For each byte what stands after the backslash in JSON, `u` for four digits more, 0 for a byte that is itself.
 
     RFC 8259, section 7; the choice among its spellings is orjson's, which writes canonical JSON.
     """
     table = np.zeros(256, np.uint8)
-    table[:32] = ord("u")
+    table[:32] = _HEXADECIMAL
     for byte, letter in zip(b'\b\t\n\f\r"\\', b'btnfr"\\', strict=True):
         table[byte] = letter
     return table
 
 
 _ESCAPES = _escapes()
-_VERBATIM = np.zeros(256, np.uint8)
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 
 
-@njit(cache=True, nogil=True)
-def _measure(which, records, operations, slots, escapes, sizes):  # type: ignore[no-untyped-def]
+@kernel
+def _measure(which, records, operations, slots, in_json, sizes):  # type: ignore[no-untyped-def]
     """The bytes of each item, into sizes[1:]."""
     for item in range(len(which)):
-        first, size = np.int64(slots.record_offsets[records[item]]), 0
+        first, size = np.int64(slots.record_offsets[records[item]]), np.int64(0)
         for o in range(operations.bounds[which[item]], operations.bounds[which[item] + 1]):
             place = operations.places[o]
             if place == _PIECE:
@@ -124,45 +127,79 @@ def _measure(which, records, operations, slots, escapes, sizes):  # type: ignore
             else:
                 start, end = slots.text_offsets[first + place], slots.text_offsets[first + place + 1]
                 size += end - start
-                for i in range(start, end):
-                    escape = escapes[slots.data[i]]
-                    if escape:
-                        size += 5 if escape == 117 else 1
+                if in_json:
+                    size += _added_by_escapes(slots.data, np.int64(start), np.int64(end))
         sizes[item + 1] = size
 
 
-@njit(cache=True, nogil=True)
-def _write(which, records, operations, slots, escapes, bounds, out):  # type: ignore[no-untyped-def]
+@part
+def _added_by_escapes(data, start, end):  # type: ignore[no-untyped-def]
+    """How many bytes longer a text is inside a JSON string."""
+    added = 0
+    i = _next_escaped(data, start, end)
+    while i < end:
+        added += 5 if _ESCAPES[data[i]] == _HEXADECIMAL else 1
+        i = _next_escaped(data, i + 1, end)
+    return added
+
+
+@kernel
+def _write(which, records, operations, slots, in_json, bounds, out):  # type: ignore[no-untyped-def]
     for item in range(len(which)):
         record, at = records[item], bounds[item]
         first = np.int64(slots.record_offsets[record])
         for o in range(operations.bounds[which[item]], operations.bounds[which[item] + 1]):
             place = operations.places[o]
             if place == _PIECE:
-                for i in range(operations.starts[o], operations.ends[o]):
-                    out[at] = operations.pieces[i]
-                    at += 1
+                at = _copy(operations.pieces, operations.starts[o], operations.ends[o], out, at)
             elif place == ID:
                 for byte in slots.ids[record]:
                     out[at], out[at + 1] = _DIGITS[byte >> 4], _DIGITS[byte & 15]
                     at += 2
             else:
-                start, end = slots.text_offsets[first + place], slots.text_offsets[first + place + 1]
-                at = _write_text(slots.data, start, end, escapes, out, at)
+                start = np.int64(slots.text_offsets[first + place])
+                end = np.int64(slots.text_offsets[first + place + 1])
+                if in_json:
+                    at = _write_escaped(slots.data, start, end, out, at)
+                else:
+                    at = _copy(slots.data, start, end, out, at)
 
 
-@njit(cache=True, nogil=True)
-def _write_text(data, start, end, escapes, out, at):  # type: ignore[no-untyped-def]
-    for i in range(start, end):
+@part
+def _write_escaped(data, start, end, out, at):  # type: ignore[no-untyped-def]
+    while True:
+        i = _next_escaped(data, start, end)
+        at = _copy(data, start, i, out, at)
+        if i == end:
+            return at
         byte = data[i]
-        escape = escapes[byte]
-        if escape == 0:
-            out[at] = byte
-            at += 1
-            continue
+        escape = _ESCAPES[byte]
         out[at], out[at + 1] = 92, escape
         at += 2
-        if escape == 117:
+        if escape == _HEXADECIMAL:
             out[at], out[at + 1], out[at + 2], out[at + 3] = 48, 48, _DIGITS[byte >> 4], _DIGITS[byte & 15]
             at += 4
-    return at
+        start = i + 1
+
+
+@inlined
+def _next_escaped(data, i, end):  # type: ignore[no-untyped-def]
+    """The first place from i on whose byte JSON escapes; `end` when there is none before it."""
+    while i + 8 <= end:
+        eight = eight_bytes(data, i)
+        place = first_place(between(eight, 0, 31) | equal(eight, 34) | equal(eight, 92))
+        if place < 8:
+            return i + place
+        i += 8
+    while i < end and _ESCAPES[data[i]] == 0:
+        i += 1
+    return i
+
+
+@inlined
+def _copy(data, start, end, out, at):  # type: ignore[no-untyped-def]
+    """Copy bytes to `at`; where the next ones go."""
+    source, target = np.uint64(start), np.uint64(at)
+    for k in range(np.uint64(end - start)):
+        out[target + k] = data[source + k]
+    return at + (end - start)
