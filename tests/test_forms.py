@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import RECORDS, TEXT, identified
 
-from didact.build.wording import OPTIONAL, dialogue, messages_column, plain_text, plain_texts, record_forms, tools_json
+from didact.build.wording import OPTIONAL, dialogue, messages_column, plain_text, plain_texts, stand_ins, tools_json
 from didact.records import Chat, Header, Message, Record, Task, TextPart
 from didact.records.columns import Place, to_table
 from didact.records.forms import forms_of
@@ -49,7 +49,7 @@ def tabled(records: list[Record]) -> pa.Table:
 @given(records=MANY)
 def test_each_record_is_written_as_it_writes_itself(records: list[Record]) -> None:
     """JSON, messages, plain text and tools of many records at once are what each record gives by itself."""
-    forms = record_forms(tabled(records), HEADERS)
+    forms = forms_of(tabled(records), stand_ins(HEADERS))
     assert forms.canonical().to_pylist() == [record.canonical().decode() for record in records]
     assert [own.hex() for own in forms.content_ids()] == [record.content_id() for record in records]
     assert plain_texts(forms, HEADERS).to_pylist() == [plain_text(record, HEADERS) for record in records]
@@ -67,6 +67,15 @@ def test_a_slice_is_written_like_the_whole(records: list[Record]) -> None:
     half = len(records) // 2
     turned = pa.concat_tables([table.slice(half), table.slice(0, half)])
     assert forms_of(turned).canonical().to_pylist() == [record.canonical().decode() for record in from_table(turned)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(records=MANY)
+def test_forms_met_before_change_nothing(records: list[Record]) -> None:
+    """Tables one after the other are written the same, whether or not their forms were met in an earlier one."""
+    known = stand_ins(HEADERS)
+    for table in (tabled(records[::2]), tabled(records), tabled(records[::-1])):
+        assert forms_of(table, known).canonical().to_pylist() == forms_of(table).canonical().to_pylist()
 
 
 def test_records_that_share_their_form_are_worked_out_once() -> None:

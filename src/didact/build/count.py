@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from didact.build.rows import ChunkResult, Rows
 from didact.build.stage_results import Result, StageResults
-from didact.build.wording import dialogue, messages_column, plain_texts, record_forms, tools_json
+from didact.build.wording import dialogue, messages_column, plain_texts, stand_ins, tools_json
 from didact.curate.order import I64, keyed_order
 from didact.engine.base import Engine
 from didact.engine.chunks import MadeFrom
@@ -20,6 +20,7 @@ from didact.recipe.load import Recipe
 from didact.recipe.mixes import Purpose
 from didact.recipe.tokenizing import TokenizerSettings
 from didact.records import Header
+from didact.records.forms import forms_of
 from didact.remote.folder import Folder
 from didact.render.renderer import renderer_of
 from didact.render.tokenizer import Tokenizer, train_tokenizer
@@ -68,7 +69,7 @@ class CountTask:
 def count_chunk(task: CountTask) -> tuple[I64, I64]:
     """Tokens and trained tokens of the task's rows, as the renderer will lay them out."""
     tokenizer = loaded_tokenizer(task.tokenizer)
-    forms = record_forms(task.chunk.table("records").take(pa.array(task.inside)), task.headers)
+    forms = forms_of(task.chunk.table("records").take(pa.array(task.inside)), stand_ins(task.headers))
     if task.purpose == "pretrain":
         # The marks at both ends; the one that begins a document is the only token nothing predicts.
         tokens = tokenizer.count_batch(plain_texts(forms, task.headers)).astype(np.int64) + 2

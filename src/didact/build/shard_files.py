@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from didact.build.rows import ChunkResult, Mapped
-from didact.build.wording import dialogue, messages_column, plain_texts, record_forms, tools_json
+from didact.build.wording import dialogue, messages_column, plain_texts, stand_ins, tools_json
 from didact.curate.order import I64
 from didact.durable import sha256_file, write_with
 from didact.recipe.mixes import Purpose
 from didact.records import Header, Preference, Record, Turn
-from didact.records.forms import Forms
+from didact.records.forms import Forms, StandIns, forms_of
 from didact.records.table import concat, fixed_bytes, hexadecimal
 from didact.remote.folder import Folder
 from didact.store.manifest import FileEntry
@@ -149,14 +149,15 @@ def _write_shard(task: ShardTask) -> FileEntry:
     """Group by group, so that only one is in memory; the first tells the columns."""
     opened = task.rows.opened()
     parts = (slice(start, start + GROUP_ROWS) for start in range(0, len(task.rows), GROUP_ROWS))
-    tables = (_shard_rows(task, opened, part) for part in parts)
+    known = stand_ins(task.context.headers)
+    tables = (_shard_rows(task, opened, part, known) for part in parts)
     first = next(tables)
     return write_tables(task.folder, task.name, first.schema, chain([first], tables))
 
 
-def _shard_rows(task: ShardTask, opened: tuple[OpenChunk, ...], part: slice) -> pa.Table:
+def _shard_rows(task: ShardTask, opened: tuple[OpenChunk, ...], part: slice, known: StandIns) -> pa.Table:
     table = task.rows.table(opened, part)
-    forms = _forms(table, task.context)
+    forms = _forms(table, task.context, known)
     columns = _labels(table, forms, task)
     columns["epoch"] = pa.array(task.epochs[part], pa.int32())
     if task.phases is not None:
@@ -208,9 +209,9 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _forms(table: pa.Table, context: Context) -> Forms:
+def _forms(table: pa.Table, context: Context, known: StandIns) -> Forms:
     """The records under the licence of their source where they have none of their own."""
-    forms = record_forms(table, context.headers)
+    forms = forms_of(table, known)
     for form in forms.forms:
         form.record.assign(license=form.record.license or context.licenses[form.record.source])
     return forms

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from didact.records import Chat, Header, Preference, Record, Turn
 from didact.records.columns import in_turn
-from didact.records.forms import Forms, forms_of
+from didact.records.forms import Forms, StandIns
 from didact.render.dialogue import dialogue_text
 
 OPTIONAL = {"weight": pa.float32(), "name": pa.string(), "tool_calls": pa.string(), "tool_call_id": pa.string()}
@@ -39,9 +39,9 @@ def plain_text(record: Record, headers: Mapping[str, Header]) -> str:
     return dialogue_text(dialogue(record, headers))
 
 
-def record_forms(table: pa.Table, headers: Mapping[str, Header]) -> Forms:
-    """The forms of a table's records, which may refer to these headers."""
-    return forms_of(table, "".join(chain.from_iterable(header.definition for header in headers.values())))
+def stand_ins(headers: Mapping[str, Header]) -> StandIns:
+    """For the forms of records that may refer to these headers."""
+    return StandIns("".join(chain.from_iterable(header.definition for header in headers.values())))
 
 
 def plain_texts(forms: Forms, headers: Mapping[str, Header]) -> pa.StringArray:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from didact.canonical import canonical_json
 from didact.records import AnyRecord, Record
-from didact.records.table import fixed_bytes, texts_column
+from didact.records.table import fixed_bytes
 from didact.text.filling import ID, Pattern, Slots, fill
 from didact.text.views import Segments
 
@@ -28,11 +29,13 @@ Made = TypeVar("Made")
 
 _BIT_PLACES = 62
 """Texts whose emptiness fits a signed 64-bit word; a record with an empty text beyond them is a form of its own."""
+_REMEMBERED = 4_000
+"""Forms kept for further records: Python objects of about 6 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A form, as a record of it: marks stand for its texts, or the texts themselves where only one record has it."""
+    """A form, as a record of it: marks stand for its texts, or the texts themselves where marks will not do."""
 
     record: Record
     mark: re.Pattern[str] | None = None
@@ -90,29 +93,63 @@ class Forms:
         return fill(patterns, which, records, self.slots, in_json=in_json)
 
 
-def forms_of(table: pa.Table, beside: str = "") -> Forms:
-    """The forms of a table's records. beside: text that may get into what is made of them, such as headers, so that
-    no mark occurs in it.
+@dataclass(frozen=True, slots=True)
+class StandIns:
+    """Forms as records with marks for texts, each made when it is first met: groups of rows of one file share most.
+
+    beside: text that may get into what is made of them, such as headers, so that no mark occurs in it.
     """
-    column = table["segments"].combine_chunks()
-    segments = Segments.from_arrow(column)
-    ids = fixed_bytes(table["id"])
-    slots = Slots(segments.data, segments.text_offsets, segments.record_offsets, ids)
-    skeletons = table["skeleton"].combine_chunks().dictionary_encode()
-    shared, first, counts = _grouped(skeletons.indices.to_numpy().astype(np.int64), slots)
-    texts = _Texts(column, skeletons.dictionary.to_pylist(), skeletons.indices.to_numpy(), ids, beside)
-    stand_ins = [texts.stand_in(row) if count > 1 else None for row, count in zip(first.tolist(), counts, strict=True)]
-    forms = [form for form in stand_ins if form is not None]
-    place = np.cumsum([form is not None for form in stand_ins]) - 1
-    alone = np.flatnonzero(np.array([form is None for form in stand_ins], np.bool_)[shared])
+
+    beside: str = ""
+    met: dict[tuple[bytes, bytes], Form | None] = field(default_factory=dict)
+
+    def of(self, skeleton: bytes, filled: NDArray[np.bool_]) -> Form | None:
+        """The form of records with this skeleton; None where marks would not hold texts as they are. filled: which of
+        its texts are not empty.
+        """
+        key = skeleton, filled.tobytes()
+        if key in self.met:
+            return self.met[key]
+        form = self._made(skeleton, filled)
+        if len(self.met) < _REMEMBERED:
+            self.met[key] = form
+        return form
+
+    def _made(self, skeleton: bytes, filled: NDArray[np.bool_]) -> Form | None:
+        record = AnyRecord.validate_json(skeleton)
+        if not record.holds_texts_verbatim():
+            return None
+        mark = unused_mark(skeleton.decode() + self.beside)
+        record.put_texts([mark.format(place) if there else "" for place, there in enumerate(filled.tolist())])
+        record.assign(id=mark.format(ID))
+        return Form(record, re.compile(mark.format(r"(-?\d+)")))
+
+
+def forms_of(table: pa.Table, stand_ins: StandIns | None = None) -> Forms:
+    """The forms of a table's records. stand_ins: those met before, where there are any."""
+    segments = Segments.from_arrow(table["segments"].combine_chunks())
+    slots = Slots(segments.data, segments.text_offsets, segments.record_offsets, fixed_bytes(table["id"]))
+    return forms_with(table["skeleton"], slots, stand_ins)
+
+
+def forms_with(skeletons: pa.ChunkedArray, slots: Slots, stand_ins: StandIns | None = None) -> Forms:
+    """The forms of records with these skeletons, texts and ids, as `forms_of`."""
+    coded = skeletons.combine_chunks().dictionary_encode()
+    shared, first = _grouped(coded.indices.to_numpy().astype(np.int64), slots)
+    rows = _Rows(coded.dictionary.to_pylist(), coded.indices.to_numpy(), slots)
+    known = stand_ins or StandIns()
+    stood = [known.of(rows.skeleton(row), np.array(rows.sizes(row), np.bool_)) for row in first.tolist()]
+    forms = [form for form in stood if form is not None]
+    place = np.cumsum([form is not None for form in stood]) - 1
+    alone = np.flatnonzero(np.array([form is None for form in stood], np.bool_)[shared])
     which = place[shared].astype(np.int64)
     which[alone] = len(forms) + np.arange(len(alone))
-    return Forms((*forms, *(texts.itself(row) for row in alone.tolist())), which, slots)
+    return Forms((*forms, *(rows.itself(row) for row in alone.tolist())), which, slots)
 
 
-def _grouped(skeletons: NDArray[np.int64], slots: Slots) -> tuple[NDArray[np.int64], NDArray[np.int64], list[int]]:
-    """For each record its group; for each group its first record, and how many it has. Records of a group share their
-    skeleton and have the same texts empty.
+def _grouped(skeletons: NDArray[np.int64], slots: Slots) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each record its group; for each group its first record. Records of a group share their skeleton and have the
+    same texts empty.
     """
     bounds = slots.record_offsets.astype(np.int64)
     empty = np.flatnonzero(np.diff(slots.text_offsets) == 0)
@@ -125,42 +162,37 @@ def _grouped(skeletons: NDArray[np.int64], slots: Slots) -> tuple[NDArray[np.int
     masks[far] = -1 - far
     _, mask = np.unique(masks, return_inverse=True)
     pairs = skeletons * (int(mask.max(initial=0)) + 1) + mask
-    _, first, group, counts = np.unique(pairs, return_index=True, return_inverse=True, return_counts=True)
-    return group.reshape(-1).astype(np.int64), first.astype(np.int64), counts.tolist()
+    _, first, group = np.unique(pairs, return_index=True, return_inverse=True)
+    return group.reshape(-1).astype(np.int64), first.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class _Texts:
-    """Makes forms of a table's rows."""
+class _Rows:
+    """Records as rows. which: the skeleton of each."""
 
-    segments: pa.ListArray
     skeletons: list[bytes]
-    skeleton: NDArray[np.int32]
-    """Which skeleton each row has."""
-    ids: NDArray[np.uint8]
-    beside: str
+    which: NDArray[np.int32]
+    slots: Slots
 
-    def stand_in(self, row: int) -> Form | None:
-        """The form of a row with marks for its texts; None where that would not hold texts as they are."""
-        skeleton = self.skeletons[self.skeleton[row]]
-        record = AnyRecord.validate_json(skeleton)
-        if not record.holds_texts_verbatim():
-            return None
-        mark = unused_mark(skeleton.decode() + self.beside)
-        record.put_texts([mark.format(place) if text else "" for place, text in enumerate(self._of(row))])
-        record.assign(id=mark.format(ID))
-        return Form(record, re.compile(mark.format(r"(-?\d+)")))
+    def skeleton(self, row: int) -> bytes:
+        """The skeleton of a row."""
+        return self.skeletons[self.which[row]]
+
+    def sizes(self, row: int) -> NDArray[np.int32]:
+        """Bytes of each text of a row."""
+        return np.diff(self._bounds(row))
 
     def itself(self, row: int) -> Form:
         """The record of a row as a form."""
-        record = AnyRecord.validate_json(self.skeletons[self.skeleton[row]])
-        record.put_texts(self._of(row))
-        record.assign(id=self.ids[row].tobytes().hex())
+        record = AnyRecord.validate_json(self.skeleton(row))
+        bounds = self._bounds(row).tolist()
+        record.put_texts([self.slots.data[start:end].tobytes().decode() for start, end in pairwise(bounds)])
+        record.assign(id=self.slots.ids[row].tobytes().hex())
         return Form(record)
 
-    def _of(self, row: int) -> list[str]:
-        own: list[str] = texts_column(self.segments.slice(row, 1)).to_pylist()
-        return own
+    def _bounds(self, row: int) -> NDArray[np.int32]:
+        first, last = self.slots.record_offsets[row : row + 2].tolist()
+        return self.slots.text_offsets[first : last + 1]
 
 
 def unused_mark(said: str) -> str:
