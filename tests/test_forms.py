@@ -17,7 +17,8 @@ from didact.records import Chat, Header, Message, Record, Task, TextPart
 from didact.records.columns import Place, to_table
 from didact.records.forms import forms_of
 from didact.records.table import from_table
-from didact.text.filling import ID, Pattern, Slots, fill
+from didact.text.filling import ID, Pattern, fill
+from didact.text.slots import Slots
 
 HEADER = Header(definition=["Say \ue0000:1\ue001 it."]).with_id()
 HEADERS = {HEADER.id: HEADER}

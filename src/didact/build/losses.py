@@ -18,7 +18,6 @@ from didact.build.rows import ChunkResult, Rows
 from didact.build.shard_files import Context, FileTask, Gather, write_parquet, write_tables
 from didact.canonical import canonical_json
 from didact.curate.order import I64
-from didact.records.forms import forms_of
 from didact.records.table import fixed_bytes, hexadecimal
 from didact.remote.folder import Folder
 from didact.store.manifest import FileEntry
@@ -170,9 +169,10 @@ def _dropped(folder: Folder, fates: Fates) -> Iterator[DroppedTask]:
 
 
 def _write_dropped(task: DroppedTask) -> FileEntry:
-    table = task.rows.table(task.rows.opened())
+    rows = task.rows.rows(task.rows.opened())
+    table, forms = rows.table, rows.forms()
     columns = {
-        "id": hexadecimal(fixed_bytes(table["id"])),
+        "id": hexadecimal(forms.slots.ids),
         "source": task.rows.sources(),
         "path": table["path"].combine_chunks().cast(pa.string()),
         "index": table["index"],
@@ -181,7 +181,7 @@ def _write_dropped(task: DroppedTask) -> FileEntry:
         "reason": task.reasons,
         "evidence": task.evidence,
         "kept": pa.array(task.kept, pa.string()),
-        "record": forms_of(table).canonical(),
+        "record": forms.canonical(),
     }
     return write_parquet(task.folder, task.name, pa.table(columns))
 

@@ -7,6 +7,8 @@ here may start a thread: a thread of the parent does not exist in what is forked
 
 from __future__ import annotations
 
+import numpy as np
+
 from didact.build import count, losses, per_record, shard_files, side_columns
 from didact.build.depends import SIGNALS
 from didact.engine.unused import leave_out_unused
@@ -14,9 +16,11 @@ from didact.recipe.cleaning import CleanSettings
 from didact.recipe.selection import MinHashSettings
 from didact.records import QA, PlainText
 from didact.records.columns import Place, to_table
+from didact.records.forms import forms_of, slots_of
 from didact.records.table import texts_column
 from didact.render.byte_pairs import BytePairs
 from didact.render.pretokens import byte_alphabet
+from didact.text.slots import Taken, gathered
 
 __all__ = ["count", "losses", "per_record", "shard_files", "side_columns"]
 
@@ -30,6 +34,9 @@ def _run_kernels() -> None:
     table = to_table([*records, PlainText(id="0" * 32, text="Text.")], [Place("", 0, 1, 0)] * (_RECORDS + 1))
     table, keys, _, _ = per_record.cleaned(table, CleanSettings(), "")
     side_columns.side_columns(table, keys, "", SIGNALS, MinHashSettings())
+    rows = np.arange(len(table))
+    gathered([Taken(slots_of(table), rows, rows)], len(rows))
+    forms_of(table).canonical()
     vocabulary = {character: n for n, character in enumerate(byte_alphabet())}
     BytePairs({"vocab": vocabulary, "merges": []}).encode(texts_column(table["segments"].combine_chunks()))
 

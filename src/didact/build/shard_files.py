@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -15,16 +15,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from didact.build.rows import ChunkResult, Mapped
+from didact.build.rows import ChunkResult
 from didact.build.wording import dialogue, messages_column, plain_texts, stand_ins, tools_json
 from didact.curate.order import I64
 from didact.durable import sha256_file, write_with
 from didact.recipe.mixes import Purpose
 from didact.records import Header, Preference, Record, Turn
-from didact.records.forms import Forms, StandIns, forms_of
-from didact.records.table import concat, fixed_bytes, hexadecimal
+from didact.records.forms import Forms, StandIns, forms_with, slots_of
+from didact.records.table import fixed_bytes, hexadecimal, in_one_piece
 from didact.remote.folder import Folder
 from didact.store.manifest import FileEntry
+from didact.text.slots import Slots, Taken, gathered
 
 _ROW = pa.struct(
     [
@@ -44,24 +45,41 @@ GROUP_ROWS = 10_000
 Python objects of about 60 MB."""
 
 
-@dataclass(frozen=True, slots=True)
+_ROWS = ["path", "index", "line", "kind", "group", "task", "language", "skeleton"]
+"""Columns of records from which shards are made, beside texts and ids."""
+
+
 class OpenChunk:
     """A chunk's records and side columns, mapped from disk."""
 
-    records: Mapped
-    side: Mapped
+    def __init__(self, chunk: ChunkResult) -> None:
+        self._records, self._side = chunk.mapped("records"), chunk.mapped("side")
+        self.slots = slots_of(self._records.table)
 
     def take(self, inside: I64) -> pa.Table:
-        """Some records, and `content`, the content key that each has after cleaning.
+        """What is written of some records beside texts and ids, and `content`, their content key after cleaning."""
+        rows = pa.array(inside)
+        taken = self._records.table.select(_ROWS).take(rows)
+        return taken.append_column("content", self._side.table.column("content").take(rows))
 
-        The pages are given back: rows in training order come from all over all chunks, whose pages would add up to the
+    def let_go(self) -> None:
+        """Give the pages back: rows in training order come from all over all chunks, whose pages would add up to the
         size of the data.
         """
-        rows = pa.array(inside)
-        taken = self.records.table.take(rows).append_column("content", self.side.table.column("content").take(rows))
-        self.records.let_go()
-        self.side.let_go()
-        return taken
+        self._records.let_go()
+        self._side.let_go()
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Rows of chunks, in a wanted order: what is written of them beside their texts, and what their forms hold."""
+
+    table: pa.Table
+    slots: Slots
+
+    def forms(self, known: StandIns | None = None) -> Forms:
+        """The forms of the records. known: those met before, where there are any."""
+        return forms_with(self.table["skeleton"], self.slots, known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +94,28 @@ class Gather:
         return len(self.chunk)
 
     def opened(self) -> tuple[OpenChunk, ...]:
-        """The chunks, open for `table`."""
-        return tuple(OpenChunk(chunk.mapped("records"), chunk.mapped("side")) for chunk in self.chunks)
+        """The chunks, open for `rows`."""
+        return tuple(map(OpenChunk, self.chunks))
 
-    def table(self, opened: tuple[OpenChunk, ...], part: slice = slice(None)) -> pa.Table:
+    def rows(self, opened: tuple[OpenChunk, ...], part: slice = slice(None)) -> Gathered:
         """Some of the rows, or all, in the wanted order. opened: what `opened` gave."""
         chosen, inside = self.chunk[part], self.inside[part]
-        parts, places = [], []
-        for index in np.unique(chosen):
-            where = np.flatnonzero(chosen == index)
-            # Ascending rows first: a take in file order touches every mapped page once.
-            where = where[np.argsort(inside[where], kind="stable")]
-            parts.append(opened[index].take(inside[where]))
-            places.append(where)
-        if not parts:
-            return concat([]).append_column("content", pa.array([], pa.binary(16)))
-        back = np.argsort(np.concatenate(places), kind="stable")
-        return concat(parts).take(pa.array(back))
+        # Chunk by chunk, rows ascending: a take in file order touches every mapped page once.
+        order = np.lexsort((inside, chosen))
+        bounds = np.searchsorted(chosen[order], np.arange(len(opened) + 1)).tolist()
+        parts = [
+            (chunk, inside[order[start:end]], order[start:end])
+            for chunk, (start, end) in zip(opened, pairwise(bounds), strict=True)
+            if start < end
+        ]
+        slots = gathered([Taken(chunk.slots, rows, places) for chunk, rows, places in parts], len(chosen))
+        tables = []
+        for chunk, rows, _ in parts:
+            tables.append(chunk.take(rows))
+            chunk.let_go()
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return Gathered(pa.concat_tables(tables).unify_dictionaries().take(pa.array(back)), slots)
 
     def sources(self, part: slice = slice(None)) -> list[str]:
         """Source of each of some rows, or of all."""
@@ -156,9 +179,9 @@ def _write_shard(task: ShardTask) -> FileEntry:
 
 
 def _shard_rows(task: ShardTask, opened: tuple[OpenChunk, ...], part: slice, known: StandIns) -> pa.Table:
-    table = task.rows.table(opened, part)
-    forms = _forms(table, task.context, known)
-    columns = _labels(table, forms, task)
+    rows = task.rows.rows(opened, part)
+    forms = _forms(rows, task.context, known)
+    columns = _labels(rows.table, forms, task)
     columns["epoch"] = pa.array(task.epochs[part], pa.int32())
     if task.phases is not None:
         columns["phase"] = pa.array(task.phases[part], pa.string())
@@ -209,9 +232,9 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held)
 
 
-def _forms(table: pa.Table, context: Context, known: StandIns) -> Forms:
+def _forms(rows: Gathered, context: Context, known: StandIns) -> Forms:
     """The records under the licence of their source where they have none of their own."""
-    forms = forms_of(table, known)
+    forms = rows.forms(known)
     for form in forms.forms:
         form.record.assign(license=form.record.license or context.licenses[form.record.source])
     return forms
@@ -220,9 +243,9 @@ def _forms(table: pa.Table, context: Context, known: StandIns) -> Forms:
 def _labels(table: pa.Table, forms: Forms, task: ShardTask) -> dict[str, pa.Array]:
     """The columns every purpose has."""
     sources = forms.column(lambda record: record.source)
-    paths = table["path"].combine_chunks().cast(pa.string())
-    places = [paths, table["index"].combine_chunks(), table["line"].combine_chunks(), _digests(sources, paths, task)]
-    ids, contents = fixed_bytes(table["id"]), fixed_bytes(table["content"])
+    paths = in_one_piece(table["path"]).cast(pa.string())
+    places = [paths, in_one_piece(table["index"]), in_one_piece(table["line"]), _digests(sources, paths, task)]
+    ids, contents = forms.slots.ids, fixed_bytes(table["content"])
     same = pa.array((ids == contents).all(axis=1))
     columns = {
         "id": hexadecimal(ids),
@@ -232,7 +255,7 @@ def _labels(table: pa.Table, forms: Forms, task: ShardTask) -> dict[str, pa.Arra
         "source": sources,
         "license": forms.column(lambda record: record.license),
     }
-    return columns | {name: table[name].combine_chunks().cast(pa.string()) for name in _LABELS}
+    return columns | {name: in_one_piece(table[name]).cast(pa.string()) for name in _LABELS}
 
 
 def _digests(sources: pa.StringArray, paths: pa.StringArray, task: ShardTask) -> pa.StringArray:

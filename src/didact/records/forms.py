@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from didact.canonical import canonical_json
 from didact.records import AnyRecord, Record
-from didact.records.table import fixed_bytes
-from didact.text.filling import ID, Pattern, Slots, fill
+from didact.records.table import fixed_bytes, in_one_piece
+from didact.text.filling import ID, Pattern, fill
+from didact.text.slots import Slots
 from didact.text.views import Segments
 
 Made = TypeVar("Made")
@@ -125,16 +126,20 @@ class StandIns:
         return Form(record, re.compile(mark.format(r"(-?\d+)")))
 
 
+def slots_of(table: pa.Table) -> Slots:
+    """The texts and ids of a table's records; nothing is copied of a table that is in one piece."""
+    segments = Segments.from_arrow(in_one_piece(table["segments"]))
+    return Slots(segments.data, segments.text_offsets, segments.record_offsets, fixed_bytes(table["id"]))
+
+
 def forms_of(table: pa.Table, stand_ins: StandIns | None = None) -> Forms:
     """The forms of a table's records. stand_ins: those met before, where there are any."""
-    segments = Segments.from_arrow(table["segments"].combine_chunks())
-    slots = Slots(segments.data, segments.text_offsets, segments.record_offsets, fixed_bytes(table["id"]))
-    return forms_with(table["skeleton"], slots, stand_ins)
+    return forms_with(table["skeleton"], slots_of(table), stand_ins)
 
 
 def forms_with(skeletons: pa.ChunkedArray, slots: Slots, stand_ins: StandIns | None = None) -> Forms:
     """The forms of records with these skeletons, texts and ids, as `forms_of`."""
-    coded = skeletons.combine_chunks().dictionary_encode()
+    coded = in_one_piece(skeletons).dictionary_encode()
     shared, first = _grouped(coded.indices.to_numpy().astype(np.int64), slots)
     rows = _Rows(coded.dictionary.to_pylist(), coded.indices.to_numpy(), slots)
     known = stand_ins or StandIns()

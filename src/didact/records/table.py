@@ -8,7 +8,7 @@ stages that clean, measure and compare see the segments only, and what is writte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -78,9 +78,14 @@ def from_table(table: pa.Table) -> Iterator[Record]:
             yield record
 
 
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array; a column that is one already is not copied, as `combine_chunks` does."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def fixed_bytes(column: pa.ChunkedArray) -> NDArray[np.uint8]:
     """The bytes of a column of fixed-size binary without nulls, one row for each value."""
-    array = column.combine_chunks()
+    array = in_one_piece(column)
     width = array.type.byte_width
     there = np.frombuffer(array.buffers()[1] or b"", np.uint8).reshape(-1, width)
     return there[array.offset : array.offset + len(array)]
@@ -92,8 +97,3 @@ def hexadecimal(values: NDArray[np.uint8]) -> pa.StringArray:
     digits = np.stack([_DIGITS[values >> 4], _DIGITS[values & 15]], axis=2)
     bounds = 2 * width * np.arange(count + 1, dtype=np.int32)
     return pa.StringArray.from_buffers(count, pa.py_buffer(bounds), pa.py_buffer(digits))
-
-
-def concat(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables one after the other, their dictionaries made one."""
-    return pa.concat_tables(tables).unify_dictionaries() if tables else SCHEMA.empty_table()

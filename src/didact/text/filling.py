@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from didact.text.compiled import inlined, kernel, part
 from didact.text.eight import between, eight_bytes, equal, first_place
+from didact.text.slots import Slots, copied
 
 ID = -1
 """The place that stands for a record's id, in hexadecimal digits."""
@@ -26,19 +27,6 @@ class Pattern:
 
     pieces: tuple[str, ...]
     places: tuple[int, ...] = ()
-
-
-class Slots(NamedTuple):
-    """What patterns of n records are filled with: their texts and their ids.
-
-    data, text_offsets: UTF-8 of all texts and their bounds.  record_offsets: (n + 1,), which texts are a record's.
-    ids: (n, 16) bytes.
-    """
-
-    data: npt.NDArray[np.uint8]
-    text_offsets: npt.NDArray[np.int32]
-    record_offsets: npt.NDArray[np.int32]
-    ids: npt.NDArray[np.uint8]
 
 
 class _Operations(NamedTuple):
@@ -151,7 +139,7 @@ def _write(which, records, operations, slots, in_json, bounds, out):  # type: ig
         for o in range(operations.bounds[which[item]], operations.bounds[which[item] + 1]):
             place = operations.places[o]
             if place == _PIECE:
-                at = _copy(operations.pieces, operations.starts[o], operations.ends[o], out, at)
+                at = copied(operations.pieces, operations.starts[o], operations.ends[o], out, at)
             elif place == ID:
                 for byte in slots.ids[record]:
                     out[at], out[at + 1] = _DIGITS[byte >> 4], _DIGITS[byte & 15]
@@ -162,14 +150,14 @@ def _write(which, records, operations, slots, in_json, bounds, out):  # type: ig
                 if in_json:
                     at = _write_escaped(slots.data, start, end, out, at)
                 else:
-                    at = _copy(slots.data, start, end, out, at)
+                    at = copied(slots.data, start, end, out, at)
 
 
 @part
 def _write_escaped(data, start, end, out, at):  # type: ignore[no-untyped-def]
     while True:
         i = _next_escaped(data, start, end)
-        at = _copy(data, start, i, out, at)
+        at = copied(data, start, i, out, at)
         if i == end:
             return at
         byte = data[i]
@@ -194,12 +182,3 @@ def _next_escaped(data, i, end):  # type: ignore[no-untyped-def]
     while i < end and _ESCAPES[data[i]] == 0:
         i += 1
     return i
-
-
-@inlined
-def _copy(data, start, end, out, at):  # type: ignore[no-untyped-def]
-    """Copy bytes to `at`; where the next ones go."""
-    source, target = np.uint64(start), np.uint64(at)
-    for k in range(np.uint64(end - start)):
-        out[target + k] = data[source + k]
-    return at + (end - start)
