@@ -88,6 +88,7 @@ def fixed_bytes(column: pa.ChunkedArray) -> NDArray[np.uint8]:
     array = in_one_piece(column)
     width = array.type.byte_width
     there = np.frombuffer(array.buffers()[1] or b"", np.uint8).reshape(-1, width)
+    there.setflags(write=False)
     return there[array.offset : array.offset + len(array)]
 
 
