@@ -118,26 +118,33 @@ class SideTask:
 
     def write(self) -> FileEntry:
         """Write the file, chunk by chunk: the signatures of a million rows are half a gigabyte."""
-        none = np.zeros(0, np.int64)
         # What only some sources measure is null for the others.
-        schema = pa.unify_schemas([self._columns(chunk, none).schema for chunk in self.chunks])
-        tables = (
-            pa.concat_tables([schema.empty_table(), self._columns(chunk, rows)], promote_options="default")
-            for chunk, rows in zip(self.chunks, self.alive, strict=True)
-        )
+        measured = pa.unify_schemas([pa.schema(self._measured(chunk.table("side").schema)) for chunk in self.chunks])
+        schema = pa.schema([*self._beside, *measured])
+        parts = zip(self.chunks, self.alive, strict=True)
+        tables = (self._columns(chunk, pa.array(rows), schema) for chunk, rows in parts)
         name, random = f"{self.part}/{self.part}.parquet", self.part == "signatures"
         return write_tables(self.folder, name, schema, tables, random)
 
-    def _columns(self, chunk: ChunkResult, rows: I64) -> pa.Table:
+    @property
+    def _beside(self) -> list[pa.Field]:
+        """The columns that say whose measures they are."""
+        names = {"id": pa.string(), "source": pa.string(), "path": pa.string(), "index": pa.int64()}
+        return [pa.field(name, kind) for name, kind in names.items() if self.part == "signals" or name == "id"]
+
+    def _measured(self, side: pa.Schema) -> list[pa.Field]:
+        return [field for field in side if ("." in field.name if self.part == "signals" else field.name == "signature")]
+
+    def _columns(self, chunk: ChunkResult, rows: pa.Array, schema: pa.Schema) -> pa.Table:
         side = chunk.table("side")
-        names = [name for name in side.schema.names if ("." in name if self.part == "signals" else name == "signature")]
-        chosen = side.select(["id", *names]).take(pa.array(rows))
-        named = chosen.set_column(0, "id", hexadecimal(fixed_bytes(chosen["id"])))
-        if self.part == "signatures":
-            return named
-        place = chunk.table("records").select(["path", "index"]).take(pa.array(rows))
-        named = named.add_column(1, "index", place["index"]).add_column(1, "path", place["path"].cast(pa.string()))
-        return named.add_column(1, "source", pa.array([chunk.source] * len(rows), pa.string()))
+        chosen = side.select(["id", *(field.name for field in self._measured(side.schema))]).take(rows)
+        columns = dict(zip(chosen.schema.names, chosen.columns, strict=True))
+        columns["id"] = hexadecimal(fixed_bytes(chosen["id"]))
+        if self.part == "signals":
+            place = chunk.table("records").select(["path", "index"]).take(rows)
+            source = pa.repeat(pa.scalar(chunk.source), len(rows))
+            columns |= {"source": source, "path": place["path"].cast(pa.string()), "index": place["index"]}
+        return pa.table([columns.get(field.name, pa.nulls(len(rows), field.type)) for field in schema], schema=schema)
 
 
 def loss_tasks(folder: Folder, fates: Fates, curated: Curated, context: Context) -> Iterator[FileTask]:

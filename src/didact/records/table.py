@@ -42,7 +42,8 @@ SCHEMA = pa.schema(
 )
 """The columns of a chunk's records; lines are 1-based, `index` counts the rows of one file from 0."""
 
-_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
+_PAIRS = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), np.uint16)
+"""The two hexadecimal digits of each byte, side by side in memory."""
 
 
 def texts_column(segments: pa.ListArray) -> pa.StringArray:
@@ -95,6 +96,5 @@ def fixed_bytes(column: pa.ChunkedArray) -> NDArray[np.uint8]:
 def hexadecimal(values: NDArray[np.uint8]) -> pa.StringArray:
     """Rows of bytes as hexadecimal digits."""
     count, width = values.shape
-    digits = np.stack([_DIGITS[values >> 4], _DIGITS[values & 15]], axis=2)
     bounds = 2 * width * np.arange(count + 1, dtype=np.int32)
-    return pa.StringArray.from_buffers(count, pa.py_buffer(bounds), pa.py_buffer(digits))
+    return pa.StringArray.from_buffers(count, pa.py_buffer(bounds), pa.py_buffer(_PAIRS[values]))
