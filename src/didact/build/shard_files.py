@@ -45,6 +45,11 @@ GROUP_ROWS = 10_000
 Python objects of about 60 MB."""
 
 
+_LONG = frozenset({"text", "content", "record"})
+"""Columns whose least and greatest value tell no reader which rows to skip."""
+_DISTINCT = _LONG | {"id", "kept", "index", "line"}
+"""Columns of which few values occur twice in a row group: a dictionary of them takes time and saves nothing."""
+
 _ROWS = ["path", "index", "line", "kind", "group", "task", "language", "skeleton"]
 """Columns of records from which shards are made, beside texts and ids."""
 
@@ -198,12 +203,12 @@ def write_parquet(folder: Folder, name: str, table: pa.Table) -> FileEntry:
 def write_tables(
     folder: Folder, name: str, schema: pa.Schema, tables: Iterable[pa.Table], random: bool = False
 ) -> FileEntry:
-    """Tables one after the other as one Parquet file: zstd, row groups of GROUP_ROWS rows, whole or not at all.
+    """Tables one after the other as one Parquet file: row groups of GROUP_ROWS rows, whole or not at all.
 
     random: the values are hashes, which neither a dictionary nor a compressor makes smaller.
     """
     path, rows = folder.path / name, 0
-    packing: dict[str, Any] = {"compression": "none", "use_dictionary": False} if random else {"compression": "zstd"}
+    packing: dict[str, Any] = {"compression": "none", "use_dictionary": False} if random else _packing(schema)
 
     def write(aside: Path) -> None:
         nonlocal rows
@@ -215,6 +220,25 @@ def write_tables(
     write_with(path, write)
     folder.send([name])
     return FileEntry(path=name, sha256=sha256_file(path), bytes=path.stat().st_size, rows=rows)
+
+
+def _packing(schema: pa.Schema) -> dict[str, Any]:
+    """How columns are packed: decided by their names alone, so that the same rows are the same bytes."""
+    names = {path: path.rpartition(".")[2] for field in schema for path in _leaves(field.name, field.type)}
+    coded = [path for path, name in names.items() if name not in _DISTINCT]
+    bounded = [path for path, name in names.items() if name not in _LONG]
+    return {"compression": "zstd", "use_dictionary": coded, "write_statistics": bounded}
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[str]:
+    """Paths of the columns that Parquet makes of a field."""
+    if pa.types.is_struct(kind):
+        for part in kind:
+            yield from _leaves(f"{path}.{part.name}", part.type)
+    elif pa.types.is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    else:
+        yield path
 
 
 def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
