@@ -76,7 +76,7 @@ def count_chunk(task: CountTask) -> tuple[I64, I64]:
         return tokens, tokens - 1
     lengths = renderer_of(tokenizer).lengths(
         messages_column(forms, partial(dialogue, headers=task.headers)),
-        forms.column(tools_json),
+        forms.column(tools_json).dictionary_decode(),
         refused=[],  # not to be rendered, so without tokens; the token shards count them by reason
     )
     return lengths.tokens.astype(np.int64), lengths.trained.astype(np.int64)

@@ -27,14 +27,7 @@ from didact.remote.folder import Folder
 from didact.store.manifest import FileEntry
 from didact.text.slots import Slots, Taken, gathered
 
-_ROW = pa.struct(
-    [
-        pa.field("path", pa.string()),
-        pa.field("index", pa.int64()),
-        pa.field("line", pa.int64()),
-        pa.field("digest", pa.string()),
-    ]
-)
+_ROW = ("path", "index", "line", "digest")
 _LABELS = ("kind", "group", "task", "language")
 
 SHARD_BYTES = 64_000_000
@@ -265,9 +258,8 @@ def _forms(rows: Gathered, context: Context, known: StandIns) -> Forms:
 
 
 def _labels(table: pa.Table, forms: Forms, task: ShardTask) -> dict[str, pa.Array]:
-    """The columns every purpose has."""
-    sources = forms.column(lambda record: record.source)
-    paths = in_one_piece(table["path"]).cast(pa.string())
+    """The columns every purpose has. What few values occur in is kept as their numbers, as Parquet keeps it too."""
+    sources, paths = forms.column(lambda record: record.source), in_one_piece(table["path"])
     places = [paths, in_one_piece(table["index"]), in_one_piece(table["line"]), _digests(sources, paths, task)]
     ids, contents = forms.slots.ids, fixed_bytes(table["content"])
     same = pa.array((ids == contents).all(axis=1))
@@ -275,19 +267,20 @@ def _labels(table: pa.Table, forms: Forms, task: ShardTask) -> dict[str, pa.Arra
         "id": hexadecimal(ids),
         "content": pc.if_else(same, pa.scalar(None, pa.string()), hexadecimal(contents)),
         "key": forms.column(lambda record: record.origin.key if record.origin else None),
-        "row": pa.StructArray.from_arrays(places, fields=list(_ROW)),
+        "row": pa.StructArray.from_arrays(places, names=_ROW),
         "source": sources,
         "license": forms.column(lambda record: record.license),
     }
-    return columns | {name: in_one_piece(table[name]).cast(pa.string()) for name in _LABELS}
+    return columns | {name: in_one_piece(table[name]) for name in _LABELS}
 
 
-def _digests(sources: pa.StringArray, paths: pa.StringArray, task: ShardTask) -> pa.StringArray:
+def _digests(sources: pa.DictionaryArray, paths: pa.DictionaryArray, task: ShardTask) -> pa.DictionaryArray:
     """The digest of the file each row stands in."""
-    known = [(source, path, digest) for source, own in task.context.digests.items() for path, digest in own.items()]
-    files = pa.array([f"{source}\0{path}" for source, path, _ in known], pa.string())
-    places = pc.index_in(pc.binary_join_element_wise(sources, paths, "\0"), files)
-    return pa.array([digest for *_, digest in known], pa.string()).take(places)
+    pairs = sources.indices.to_numpy().astype(np.int64) * len(paths.dictionary) + paths.indices.to_numpy()
+    files = pa.array(pairs).dictionary_encode()
+    named = [divmod(file, len(paths.dictionary)) for file in files.dictionary.to_pylist()]
+    digests = [task.context.digests[sources.dictionary[s].as_py()].get(paths.dictionary[p].as_py()) for s, p in named]
+    return pa.array(digests, pa.string()).dictionary_encode().take(files.indices)
 
 
 def _pretrain(forms: Forms, task: ShardTask) -> dict[str, pa.Array]:
