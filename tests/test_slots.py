@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.text.slots import Slots, Taken, gathered
+from didact.text.slots import Room, Slots, Taken
 
 RECORD = st.tuples(st.binary(min_size=16, max_size=16), st.lists(st.text(max_size=20), max_size=3))
 RECORDS = st.lists(RECORD, min_size=1, max_size=4)
@@ -47,7 +47,10 @@ def test_records_are_gathered_from_their_tables(
         Taken(slots_with(records), np.array([wanted[place][1] for place in own], np.int64), np.array(own, np.int64))
         for records, own in zip(tables, places, strict=True)
     ]
-    assert records_in(gathered(parts, len(wanted))) == [tables[table][row] for table, row in wanted]
+    room = Room.of(parts, len(wanted))
+    for part in parts:
+        room.put(part)
+    assert records_in(room.slots()) == [tables[table][row] for table, row in wanted]
 
 
 def test_more_text_than_a_column_holds_is_refused() -> None:
@@ -56,4 +59,4 @@ def test_more_text_than_a_column_holds_is_refused() -> None:
         np.zeros(0, np.uint8), np.array([0, 2**30], np.int32), np.array([0, 1], np.int32), np.zeros((1, 16), np.uint8)
     )
     with pytest.raises(pa.ArrowInvalid, match="2 records have 2147483648 bytes of text"):
-        gathered([Taken(vast, np.zeros(2, np.int64), np.arange(2))], 2)
+        Room.of([Taken(vast, np.zeros(2, np.int64), np.arange(2))], 2)

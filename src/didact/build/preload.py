@@ -20,7 +20,7 @@ from didact.records.forms import forms_of, slots_of
 from didact.records.table import texts_column
 from didact.render.byte_pairs import BytePairs
 from didact.render.pretokens import byte_alphabet
-from didact.text.slots import Taken, gathered
+from didact.text.slots import Room, Taken
 
 __all__ = ["count", "losses", "per_record", "shard_files", "side_columns"]
 
@@ -35,7 +35,8 @@ def _run_kernels() -> None:
     table, keys, _, _ = per_record.cleaned(table, CleanSettings(), "")
     side_columns.side_columns(table, keys, "", SIGNALS, MinHashSettings())
     rows = np.arange(len(table))
-    gathered([Taken(slots_of(table), rows, rows)], len(rows))
+    taken = Taken(slots_of(table), rows, rows)
+    Room.of([taken], len(rows)).put(taken)
     forms_of(table).canonical()
     vocabulary = {character: n for n, character in enumerate(byte_alphabet())}
     BytePairs({"vocab": vocabulary, "merges": []}).encode(texts_column(table["segments"].combine_chunks()))

@@ -25,7 +25,7 @@ from didact.records.forms import Forms, StandIns, forms_with, slots_of
 from didact.records.table import fixed_bytes, hexadecimal, in_one_piece
 from didact.remote.folder import Folder
 from didact.store.manifest import FileEntry
-from didact.text.slots import Slots, Taken, gathered
+from didact.text.slots import Room, Slots, Taken
 
 _ROW = ("path", "index", "line", "digest")
 _LABELS = ("kind", "group", "task", "language")
@@ -101,19 +101,18 @@ class Gather:
         # Chunk by chunk, rows ascending: a take in file order touches every mapped page once.
         order = np.lexsort((inside, chosen))
         bounds = np.searchsorted(chosen[order], np.arange(len(opened) + 1)).tolist()
-        parts = [
-            (chunk, inside[order[start:end]], order[start:end])
-            for chunk, (start, end) in zip(opened, pairwise(bounds), strict=True)
-            if start < end
-        ]
-        slots = gathered([Taken(chunk.slots, rows, places) for chunk, rows, places in parts], len(chosen))
+        places = [order[start:end] for start, end in pairwise(bounds)]
+        taken = [Taken(chunk.slots, inside[own], own) for chunk, own in zip(opened, places, strict=True)]
+        room = Room.of(taken, len(chosen))
         tables = []
-        for chunk, rows, _ in parts:
-            tables.append(chunk.take(rows))
-            chunk.let_go()
+        for chunk, own in zip(opened, taken, strict=True):
+            if len(own.rows):
+                room.put(own)
+                tables.append(chunk.take(own.rows))
+                chunk.let_go()
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
-        return Gathered(pa.concat_tables(tables).unify_dictionaries().take(pa.array(back)), slots)
+        return Gathered(pa.concat_tables(tables).unify_dictionaries().take(pa.array(back)), room.slots())
 
     def sources(self, part: slice = slice(None)) -> list[str]:
         """Source of each of some rows, or of all."""
@@ -259,7 +258,7 @@ def _forms(rows: Gathered, context: Context, known: StandIns) -> Forms:
 
 def _labels(table: pa.Table, forms: Forms, task: ShardTask) -> dict[str, pa.Array]:
     """The columns every purpose has. What few values occur in is kept as their numbers, as Parquet keeps it too."""
-    sources, paths = forms.column(lambda record: record.source), in_one_piece(table["path"])
+    sources, paths = forms.column(lambda record: record.source), _used(in_one_piece(table["path"]))
     places = [paths, in_one_piece(table["index"]), in_one_piece(table["line"]), _digests(sources, paths, task)]
     ids, contents = forms.slots.ids, fixed_bytes(table["content"])
     same = pa.array((ids == contents).all(axis=1))
@@ -272,6 +271,12 @@ def _labels(table: pa.Table, forms: Forms, task: ShardTask) -> dict[str, pa.Arra
         "license": forms.column(lambda record: record.license),
     }
     return columns | {name: in_one_piece(table[name]) for name in _LABELS}
+
+
+def _used(coded: pa.DictionaryArray) -> pa.DictionaryArray:
+    """The same values in a dictionary of those that occur: the chunks they come from may have thousands of others."""
+    places = coded.indices.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(places.indices, coded.dictionary.take(places.dictionary))
 
 
 def _digests(sources: pa.DictionaryArray, paths: pa.DictionaryArray, task: ShardTask) -> pa.DictionaryArray:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -33,28 +34,49 @@ class Taken(NamedTuple):
     places: NDArray[np.int64]
 
 
-def gathered(parts: Sequence[Taken], count: int) -> Slots:
-    """`count` records, each from the part that has its place; each byte is copied once.
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room for records of several tables, which are put in one table after the other; each byte is copied once.
 
-    Raises pyarrow.ArrowInvalid when their texts are more than 2 GiB.
+    starts, at: the first text of each record, and the byte where it begins.
     """
-    starts, sizes = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-    for slots, rows, places in parts:
-        first, last = slots.record_offsets[rows], slots.record_offsets[rows + 1]
-        starts[places + 1] = last - first
-        sizes[places + 1] = slots.text_offsets[last] - slots.text_offsets[first]
-    starts, at = np.cumsum(starts), np.cumsum(sizes)
-    if at[-1] > np.iinfo(np.int32).max:
-        raise pa.ArrowInvalid(f"{count} records have {at[-1]} bytes of text, more than a column holds")
-    data = np.frombuffer(pa.allocate_buffer(int(at[-1])), np.uint8)
-    text_offsets, ids = np.zeros(int(starts[-1]) + 1, np.int32), np.empty((count, 16), np.uint8)
-    for slots, rows, places in parts:
-        _take(slots.data, slots.text_offsets, slots.record_offsets, rows, places, starts, at, text_offsets, data)
-        ids[places] = slots.ids[rows]
-    made = Slots(data, text_offsets, starts.astype(np.int32), ids)
-    for array in made:
-        array.setflags(write=False)
-    return made
+
+    starts: NDArray[np.int64]
+    at: NDArray[np.int64]
+    data: NDArray[np.uint8]
+    text_offsets: NDArray[np.int32]
+    ids: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, parts: Sequence[Taken], count: int) -> Self:
+        """Room for `count` records, of each of whose places one part has the record.
+
+        Raises pyarrow.ArrowInvalid when their texts are more than 2 GiB.
+        """
+        numbers, sizes = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+        for slots, rows, places in parts:
+            first, last = slots.record_offsets[rows], slots.record_offsets[rows + 1]
+            numbers[places + 1] = last - first
+            sizes[places + 1] = slots.text_offsets[last] - slots.text_offsets[first]
+        starts, at = np.cumsum(numbers), np.cumsum(sizes)
+        if at[-1] > np.iinfo(np.int32).max:
+            raise pa.ArrowInvalid(f"{count} records have {at[-1]} bytes of text, more than a column holds")
+        data = np.frombuffer(pa.allocate_buffer(int(at[-1])), np.uint8)
+        return cls(starts, at, data, np.zeros(int(starts[-1]) + 1, np.int32), np.empty((count, 16), np.uint8))
+
+    def put(self, part: Taken) -> None:
+        """Copy the records of a part to their places."""
+        slots, rows, places = part
+        own = slots.data, slots.text_offsets, slots.record_offsets
+        _take(*own, rows, places, self.starts, self.at, self.text_offsets, self.data)
+        self.ids[places] = slots.ids[rows]
+
+    def slots(self) -> Slots:
+        """The records, when all parts are put in."""
+        made = Slots(self.data, self.text_offsets, self.starts.astype(np.int32), self.ids)
+        for array in made:
+            array.setflags(write=False)
+        return made
 
 
 @kernel
