@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jsonschema
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from strategies import RECORDS, TEXT
 
 from didact.records import KINDS, AnyRecord, Header, Message, Origin, PlainText, Record, Task, TextPart
 from didact.records.columns import Place, to_table
-from didact.records.table import concat, from_table, texts_column, with_texts_column
+from didact.records.table import from_table, texts_column, with_texts_column
 
 
 @given(RECORDS, st.data())
@@ -93,7 +94,10 @@ def test_table_gives_the_records_back(records: list[Record], start: int, length:
     table = to_table(records, places)
     assert list(from_table(table)) == expected
     assert list(from_table(table.slice(start, length))) == expected[start : start + length]
-    assert list(from_table(concat([table.slice(start), table.slice(0, start)]))) == expected[start:] + expected[:start]
+    assert (
+        list(from_table(pa.concat_tables([table.slice(start), table.slice(0, start)])))
+        == expected[start:] + expected[:start]
+    )
 
 
 @given(RECORDS, RECORDS)
