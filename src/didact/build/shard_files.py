@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -166,13 +166,11 @@ def write_file(task: FileTask) -> FileEntry:
 
 
 def _write_shard(task: ShardTask) -> FileEntry:
-    """Group by group, so that only one is in memory; the first tells the columns."""
-    opened = task.rows.opened()
+    """Group by group, so that only one is in memory; a row alone tells the columns."""
+    opened, known = task.rows.opened(), stand_ins(task.context.headers)
     parts = (slice(start, start + GROUP_ROWS) for start in range(0, len(task.rows), GROUP_ROWS))
-    known = stand_ins(task.context.headers)
     tables = (_shard_rows(task, opened, part, known) for part in parts)
-    first = next(tables)
-    return write_tables(task.folder, task.name, first.schema, chain([first], tables))
+    return write_tables(task.folder, task.name, _shard_rows(task, opened, slice(1), known).schema, tables)
 
 
 def _shard_rows(task: ShardTask, opened: tuple[OpenChunk, ...], part: slice, known: StandIns) -> pa.Table:
@@ -208,6 +206,7 @@ def write_tables(
             for group in _groups(tables):
                 writer.write_table(group, row_group_size=GROUP_ROWS)
                 rows += group.num_rows
+                del group
 
     write_with(path, write)
     folder.send([name])
@@ -240,10 +239,16 @@ def _groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     for table in tables:
         held.append(table)
         rows += table.num_rows
-        if rows >= GROUP_ROWS:
-            whole, full = pa.concat_tables(held), rows - rows % GROUP_ROWS
-            yield from (whole.slice(start, GROUP_ROWS) for start in range(0, full, GROUP_ROWS))
-            held, rows = [whole.slice(full)], rows - full
+        # No name may keep a table in memory while the next one is made.
+        del table
+        while rows > GROUP_ROWS:
+            whole = pa.concat_tables(held)
+            held, rows = [whole.slice(0, GROUP_ROWS), whole.slice(GROUP_ROWS)], rows - GROUP_ROWS
+            del whole
+            yield held.pop(0)
+        if rows == GROUP_ROWS:
+            held, rows = [pa.concat_tables(held)], 0
+            yield held.pop()
     if rows:
         yield pa.concat_tables(held)
 
