@@ -17,7 +17,8 @@ from didact.records import Chat, Header, Message, Record, Task, TextPart
 from didact.records.columns import Place, to_table
 from didact.records.forms import forms_of
 from didact.records.table import from_table
-from didact.text.filling import ID, Pattern, fill
+from didact.text.eight import first_place
+from didact.text.filling import ID, Pattern, escaped, fill
 from didact.text.slots import Slots
 
 HEADER = Header(definition=["Say \ue0000:1\ue001 it."]).with_id()
@@ -155,6 +156,19 @@ def _filled(pattern: Pattern, texts: tuple[str, ...], own: str, in_json: bool) -
         text = own if place == ID else texts[place]
         out += (orjson.dumps(text).decode()[1:-1] if in_json else text) + piece
     return out
+
+
+EIGHT = st.binary(min_size=8, max_size=8) | st.lists(
+    st.sampled_from([0, 10, 0x1F, *b' !"#[\\]a', 0x7F, 0x80, 0xA2, 0xDC, 0xFF]), min_size=8, max_size=8
+).map(bytes)
+
+
+@given(EIGHT)
+def test_the_first_byte_to_escape_is_found(content: bytes) -> None:
+    """Of eight bytes the first is marked that JSON escapes, and none when none is escaped."""
+    marked = escaped(np.uint64(int.from_bytes(content, "little")))
+    places = [place for place, byte in enumerate(content) if byte < 0x20 or byte in b'"\\']
+    assert first_place(np.uint64(marked)) == (places[0] if places else 8)
 
 
 @pytest.mark.parametrize("byte", range(128))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from didact.text.compiled import inlined, kernel, part
-from didact.text.eight import between, eight_bytes, equal, first_place
+from didact.text.eight import TOPS, eight_bytes, first_place
 from didact.text.slots import Slots, copied
 
 ID = -1
@@ -170,14 +170,30 @@ def _write_escaped(data, start, end, out, at):  # type: ignore[no-untyped-def]
         start = i + 1
 
 
+_TWOS = np.uint64(0x0202020202020202)
+_LIMITS = np.uint64(0x2121212121212121)
+_BACKSLASHES = np.uint64(0x5C5C5C5C5C5C5C5C)
+_ONES = np.uint64(0x0101010101010101)
+
+
+@inlined
+def escaped(eight: np.uint64) -> np.uint64:
+    """Marks the first of eight bytes that JSON escapes, and perhaps others after it, but none when there is no such.
+
+    A byte is below 0x20 or a quote, 0x22, when it is below 0x21 with its second bit turned. A byte is below another
+    when taking that away borrows from the next, so only the first mark is certain; `between` is, at twice the price.
+    """
+    turned, struck = eight ^ _TWOS, eight ^ _BACKSLASHES
+    return (((turned - _LIMITS) & ~turned) | ((struck - _ONES) & ~struck)) & TOPS
+
+
 @inlined
 def _next_escaped(data, i, end):  # type: ignore[no-untyped-def]
     """The first place from i on whose byte JSON escapes; `end` when there is none before it."""
     while i + 8 <= end:
-        eight = eight_bytes(data, i)
-        place = first_place(between(eight, 0, 31) | equal(eight, 34) | equal(eight, 92))
-        if place < 8:
-            return i + place
+        marked = escaped(eight_bytes(data, i))
+        if marked:
+            return i + first_place(marked)
         i += 8
     while i < end and _ESCAPES[data[i]] == 0:
         i += 1
