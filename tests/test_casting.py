@@ -16,7 +16,7 @@ from rich_texts import RICH
 from didact.formats.registry import adapters, get
 from didact.recipe.sources import Source
 from didact.records.columns import Columns, to_table
-from didact.sources import casting, read
+from didact.sources import casting, read, reading
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.read import read_block
 
@@ -116,7 +116,7 @@ def test_most_rows_are_cast(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     block = _block([orjson.loads(get(name).example) | {} for _ in range(1000)])
     assert block is not None
     reads = Counter[str]()
-    alone = read.reading_of
+    alone = reading.reading_of
     monkeypatch.setattr(read, "reading_of", lambda *given: reads.update(["row"]) or alone(*given))
     columns = Columns()
     file = SourceFile("s", Path("file"), "file", "jsonl", name)

@@ -15,7 +15,7 @@ from didact.formats.registry import Adapter
 from didact.records import Header, Record
 from didact.records.findings import Finding
 from didact.sources.blocks import Block
-from didact.sources.read import reading_of
+from didact.sources.reading import reading_of
 from didact.sources.rows import rows
 
 

@@ -34,7 +34,7 @@ from didact.sources.files import SUFFIXES, bare_suffix
 from didact.sources.gathering import FileHeaders, NewRow, elements_of, object_name, objects_of
 from didact.sources.given import given_source
 from didact.sources.plan import plan_source
-from didact.sources.read import header_of
+from didact.sources.reading import header_of
 from didact.sources.rewriting import rewrite
 from didact.sources.spool import Spool
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import orjson
-from pydantic import ValidationError
 
 from didact.errors import DataError, RowError
 from didact.formats.detect import renamed
 from didact.formats.pointers import value_at
-from didact.formats.registry import Adapter, Reading, get
+from didact.formats.registry import Adapter, get
 from didact.recipe.sources import Source, Unit
 from didact.records import Header, Record
 from didact.records.base import Text
@@ -28,19 +27,14 @@ from didact.sources.casting import Alike, Casting
 from didact.sources.cutting import read_blocks
 from didact.sources.describing import describes, with_metadata
 from didact.sources.given import given_source
-from didact.sources.keys import TooDeep, require_shallow
 from didact.sources.memory import ROWS, as_paths
 from didact.sources.plan import plan_source
+from didact.sources.reading import header_of, identity_of, reading_of
 from didact.sources.rows import Row, rows
 from didact.sources.spool import Spool
 
 EXCERPT = 16 << 10
 """Most bytes of a rejected row that are kept beside its finding."""
-
-
-_POINTER_PARTS = 12
-"""Most parts of a pointer to what a model refuses; nesting can make it as long as the row."""
-_ENCODER_LIMIT = "Recursion limit reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +175,7 @@ class _How:
             if self.described:
                 record = with_metadata(record, row.value, self.source, self.header)
             texts = record.texts()
-            return _Made(row, inside, record, texts, _identity(record, texts), notes)
+            return _Made(row, inside, record, texts, identity_of(record, texts), notes)
         except RowError as error:
             return _finding(self.block, row, (error.code, error.pointer, error.message), inside)
 
@@ -269,22 +263,6 @@ def _unfolded(
             yield Row(row.index, row.line, row.offset, value, () if place else row.notes), pointer
 
 
-def header_of(block: Block, adapter: Adapter) -> Header | RowError | None:
-    """What the block's file says once, or why it cannot be read."""
-    if adapter.header is None or not block.head or block.container != "object":
-        return None
-    try:
-        head = orjson.loads(block.head)
-        require_shallow(head)
-        return adapter.header(head, block.path)
-    except RowError as error:
-        return error
-    except TooDeep as error:
-        return RowError("JS001", str(error))
-    except (orjson.JSONDecodeError, ValidationError) as error:
-        return RowError("JS001", str(error).partition("\n")[0])
-
-
 def _put(read: BlockRead, block: Block, cast: _Cast, doubts: int, into: Columns | None) -> None:
     """Put a record that was not made into columns, unless its problems leave it none."""
     row, alike, texts = cast
@@ -324,36 +302,6 @@ def _admitted(read: BlockRead, block: Block, row: Row, inside: str, problems: Se
     if decisive is not None:
         read.rejected.append(Rejected(decisive, _excerpt(block, row.index)))
     return decisive is None
-
-
-def reading_of(value: Any, adapter: Adapter, header: Header | None) -> Reading:
-    """A row as a record. Raises RowError, whatever a hostile row makes of the JSON that stands inside its texts."""
-    try:
-        return adapter.read(value, header)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        pointer = "".join(f"/{part}" for part in first["loc"][:_POINTER_PARTS])
-        raise RowError("SC002", first["msg"], pointer) from error
-    except orjson.JSONDecodeError as error:
-        raise RowError("SC002", f"a text that should hold JSON does not: {error}") from error
-    except orjson.JSONEncodeError as error:  # It is TypeError itself, so that its message must tell.
-        if str(error) != _ENCODER_LIMIT:
-            raise
-        raise RowError("JS001", str(TooDeep())) from error
-
-
-def _identity(record: Record, texts: Sequence[Text]) -> str:
-    """A record's id. Raises RowError when it is nested too deep to be written, as JSON inside texts can be."""
-    try:
-        if record.origin is not None and record.origin.extra:
-            require_shallow(record.origin.extra)
-        return record.content_id(texts)
-    except TooDeep as error:
-        raise RowError("JS001", str(error)) from error
-    except orjson.JSONEncodeError as error:
-        if str(error) != _ENCODER_LIMIT:
-            raise
-        raise RowError("JS001", str(TooDeep())) from error
 
 
 def _finding(block: Block, row: Row, problem: tuple[str, str, str], inside: str = "") -> Finding:
