@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from didact.records import AnyRecord
 from didact.store.holdings import batches
@@ -54,7 +57,7 @@ def cleaned_examples(version: Version, most: int = EXAMPLES) -> dict[str, list[E
     """
     found: dict[str, list[Example]] = {}
     columns = ("source", "path", "line", "field", "rules", "before", "after")
-    for row in _rows(version, "cleaned", columns):
+    for row in _first(version, "cleaned", ("rules",), columns, most):
         for rule in row["rules"]:
             if len(found.setdefault(rule, [])) < most:
                 texts = [("after", row["after"])]
@@ -66,26 +69,33 @@ def cleaned_examples(version: Version, most: int = EXAMPLES) -> dict[str, list[E
 def _first(
     version: Version, part: str, keys: tuple[str, ...], columns: tuple[str, ...], most: int
 ) -> Iterator[dict[str, Any]]:
-    """The first rows of each key of a part of the version; other rows are not even made into Python objects."""
-    seen: Counter[tuple[str, ...]] = Counter()
+    """The first rows of each key of a part of the version, at least; other rows are not made into Python objects. The
+    one key may be a list, of which each item counts.
+    """
+    seen: Counter[Any] = Counter()
     for file in version.manifest.files:
         if not file.path.startswith(f"{part}/"):
             continue
-        for batch in batches(version.file(file.path), (*keys, *columns)):
-            named = zip(*(batch.column(key).to_pylist() for key in keys), strict=True)
-            chosen = []
-            for place, key in enumerate(named):
-                seen[key] += 1
-                if seen[key] <= most:
-                    chosen.append(place)
-            yield from batch.take(pa.array(chosen, pa.int64())).to_pylist()
+        for batch in batches(version.file(file.path), tuple(dict.fromkeys((*keys, *columns)))):
+            chosen: set[int] = set()
+            for key, places in _places_of(batch, keys):
+                first = places[: max(0, most - seen[key])].tolist()
+                seen[key] += len(first)
+                chosen.update(first)
+            yield from batch.take(pa.array(sorted(chosen), pa.int64())).to_pylist()
 
 
-def _rows(version: Version, part: str, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
-    for file in version.manifest.files:
-        if file.path.startswith(f"{part}/"):
-            for batch in batches(version.file(file.path), columns):
-                yield from batch.to_pylist()
+def _places_of(batch: pa.RecordBatch, keys: tuple[str, ...]) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    """The keys that rows of a batch have, and the places of those that have each, ascending."""
+    held = batch.column(keys[0])
+    if pa.types.is_list(held.type):
+        rows, values = pc.list_parent_indices(held).to_numpy().astype(np.int64), pa.table({"0": held.flatten()})
+    else:
+        rows, values = np.arange(len(batch)), pa.table({str(at): batch.column(key) for at, key in enumerate(keys)})
+    numbered = values.append_column("place", pa.array(np.arange(len(values))))
+    groups = numbered.group_by(values.column_names, use_threads=False).aggregate([("place", "list")])
+    for *key, places in zip(*(column.to_pylist() for column in groups.columns), strict=True):
+        yield tuple(key), rows[places]
 
 
 def _place(row: dict[str, Any]) -> str:
