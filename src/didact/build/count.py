@@ -28,7 +28,7 @@ from didact.render.tokenizer import Tokenizer, train_tokenizer
 
 def make_tokenizer(
     rows: Rows, train: I64, recipe: Recipe, settings: TokenizerSettings, base: Path, folder: Path
-) -> None:
+) -> Tokenizer:
     """Write the recipe's tokenizer into a folder: an existing file's, or a new one.
 
     It learns from a keyed sample of the training split, before mixing; rows that every mix leaves out take part.
@@ -38,6 +38,7 @@ def make_tokenizer(
     else:
         found = train_tokenizer(_sample(rows, train, settings.sample_bytes, f"{recipe.seed}"), settings)
     found.save(folder)
+    return found
 
 
 def _sample(rows: Rows, train: I64, size: int, key: str) -> Iterator[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -251,10 +250,14 @@ def _tokenizer(
     settings, folder = job.recipe.tokenizer, job.folder / "tokenizer"
     if settings is None:
         return None
-    make = partial(make_tokenizer, rows, np.flatnonzero(train), job.recipe, settings, base)
+    made: list[Tokenizer] = []
+
+    def make(aside: Path) -> None:
+        made.append(make_tokenizer(rows, np.flatnonzero(train), job.recipe, settings, base, aside))
+
     results.copied(keys.tokenizer, folder.path, make)
     folder.send(path.name for path in sorted(folder.path.iterdir()))
-    return Tokenizer.load(folder.path)
+    return made[0] if made else Tokenizer.load(folder.path)
 
 
 def _counted(
