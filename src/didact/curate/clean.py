@@ -23,6 +23,9 @@ _OF_PLAIN = frozenset({"controls", "literal_newlines", "template_markers", "whit
 """Rules that may change an ASCII text without an ampersand. They leave it one, and but for line feeds they bring no
 control character into it, so that `controls` has nothing to do there in later rounds.
 """
+_SHORT = 100
+"""Characters of a text that is remembered with what was done to it: of templated tasks, many have the same answer."""
+_MOST_KNOWN = 10_000
 _FEW = 256
 """Texts below which every one goes through the rules: loading the kernel would take longer."""
 
@@ -41,6 +44,17 @@ class Change(NamedTuple):
     before: str | None
     """None where the text held personal data that is replaced: it is not written down."""
     after: str
+
+
+class _Cleaned(NamedTuple):
+    """What cleaning made of one text."""
+
+    text: str
+    told: dict[str, Example]
+    """For each rule that changed it, the text before and after."""
+    personal: dict[str, int]
+    """For each `pii.` kind the values that were replaced."""
+    change: Change | None
 
 
 @dataclass
@@ -86,9 +100,20 @@ class Cleaner:
         self._of_plain = [rule for rule in self._rules if rule[1] in _OF_PLAIN]
         self._again = [rule for rule in self._of_plain if rule[1] != "controls"]
         self._personal = PersonalData(settings)
+        self._known: dict[str, _Cleaned] = {}
 
     def clean(self, text: str) -> str:
         """Apply every rule, over and over until none changes the text."""
+        if len(text) > _SHORT:
+            return self._noted(self._cleaned(text))
+        done = self._known.get(text)
+        if done is None:
+            if len(self._known) == _MOST_KNOWN:
+                self._known.clear()
+            done = self._known[text] = self._cleaned(text)
+        return self._noted(done)
+
+    def _cleaned(self, text: str) -> _Cleaned:
         given, told, personal = text, dict[str, Example](), dict[str, int]()
         until, plain = len(RULES), self._of_plain
         for _ in range(_ROUNDS):
@@ -106,15 +131,22 @@ class Cleaner:
             if text == before:
                 break
             until, plain = last, self._again
-        for name, example in told.items():
+        if text == given:
+            return _Cleaned(text, told, personal, None)
+        excerpt = _cut(given, text)
+        public = not personal and self._personal.replace(given, {}) == given
+        change = Change((*told, *personal), excerpt.before if public else None, excerpt.after)
+        return _Cleaned(text, told, personal, change)
+
+    def _noted(self, done: _Cleaned) -> str:
+        """The clean text; what was done to it is put into the report."""
+        for name, example in done.told.items():
             self._tell(name, example)
-        for name, count in personal.items():
+        for name, count in done.personal.items():
             self.report.counts[name] = self.report.counts.get(name, 0) + count
-        if text != given:
-            excerpt = _cut(given, text)
-            public = not personal and self._personal.replace(given, {}) == given
-            self.report.changes.append(Change((*told, *personal), excerpt.before if public else None, excerpt.after))
-        return text
+        if done.change is not None:
+            self.report.changes.append(done.change)
+        return done.text
 
     def _tell(self, rule: str, example: Example) -> None:
         self.report.counts[rule] = self.report.counts.get(rule, 0) + 1
