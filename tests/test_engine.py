@@ -119,7 +119,8 @@ if "wait" in sys.argv:
 
 def test_a_server_forked_off_a_command_serves_as_any_other() -> None:
     """Its workers have what the command had loaded; when it is killed no item is lost; it ends with the command."""
-    done = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, check=True)
+    # As long as the server is there it has the command's output open, whose end is waited for.
+    done = subprocess.run([sys.executable, "-c", _FORKED], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
     (first, server), (second, _) = map(json.loads, done.stdout.splitlines())
     rest = [[n, n] for n in range(4, 12)]
@@ -127,8 +128,6 @@ def test_a_server_forked_off_a_command_serves_as_any_other() -> None:
     # Workers whose server was killed meanwhile have another parent, and new ones another server.
     assert sorted(pair for pair in second if pair in rest) == rest
     assert len(second) == 12
-    with pytest.raises(ProcessLookupError):
-        os.kill(server, 0)
 
 
 def test_a_server_forked_off_a_command_ends_when_that_is_killed() -> None:
