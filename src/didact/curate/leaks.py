@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from didact.curate.order import I64, U64
 from didact.curate.threads import in_threads
 from didact.text.compiled import inlined, kernel, part
+from didact.text.tokens import parted
 
 _BITS = 16
 """Bits of a filter for each hash: one in sixteen that was not put in is let through."""
@@ -145,15 +146,7 @@ def _nth(values: I64, size: int, n: int) -> int:
     """The n-th smallest, from 0, of the first values, which are moved about."""
     low, high = 0, size - 1
     while low < high:
-        pivot, i, j = values[(low + high) // 2], low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
+        i, j = parted(values, low, high)
         if n <= j:
             high = j
         elif n >= i:

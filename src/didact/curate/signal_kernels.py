@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,7 @@ from didact.text.eight import (
 )
 from didact.text.tokens import token_hash, words_of
 from didact.text.utf8 import code_point, mix
-from didact.text.views import View
+from didact.text.views import View, read_only
 
 
 class Count(IntEnum):
@@ -94,12 +93,7 @@ def tallies() -> npt.NDArray[np.uint64]:
     """For each class, a one in the ten bits of each count that a character of that class adds to."""
     kinds = np.arange(256)
     ones = [((kinds & bit > 0).astype(np.uint64) << np.uint64(_TALLY_BITS * k)) for k, (bit, _) in enumerate(_TALLIED)]
-    return _read_only(np.bitwise_or.reduce(ones))
-
-
-def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    array.setflags(write=False)
-    return array
+    return read_only(np.bitwise_or.reduce(ones))
 
 
 @part
@@ -306,7 +300,7 @@ def line_marks() -> npt.NDArray[np.uint8]:
         marks[ord(character)] |= _ENDS
     for character in _BULLET_MARKS:
         marks[ord(character)] |= _BULLET
-    return _read_only(marks)
+    return read_only(marks)
 
 
 def measure(view: View) -> npt.NDArray[np.int64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from didact.errors import DataError
 from didact.render.pretokens import byte_alphabet, pre_tokenizer
+from didact.text.views import read_only
 
 if TYPE_CHECKING:
     from didact.render.kernels import WordCache
@@ -60,15 +61,9 @@ def text_buffers(texts: Sequence[str] | pa.Array) -> tuple[NDArray[np.uint8], ND
     array = array.cast(pa.large_string())
     _, offsets, data = array.buffers()
     if len(array) == 0 or data is None:
-        return _read_only(np.empty(0, np.uint8)), _read_only(np.zeros(len(array) + 1, np.int64))
+        return read_only(np.empty(0, np.uint8)), read_only(np.zeros(len(array) + 1, np.int64))
     bounds = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    return _read_only(np.frombuffer(data, np.uint8)), _read_only(bounds)
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Arrow's buffers are read-only or not; kernels are compiled for one kind of array, so all are made so."""
-    array.setflags(write=False)
-    return array
+    return read_only(np.frombuffer(data, np.uint8)), read_only(bounds)
 
 
 Part = TypeVar("Part")

@@ -33,7 +33,7 @@ _SERVED = 4
 """
 
 
-def taker(places: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+def _taker(places: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     """What takes the values at some places, as a tuple."""
     if len(places) == 1:
         (only,) = places
@@ -53,7 +53,7 @@ class Alike:
         self.mould = mould
         self._own = tuple(text for text in texts if isinstance(text, str))
         own = iter(range(-len(self._own), 0))
-        self._order = taker([next(own) if isinstance(text, str) else text for text in texts])
+        self._order = _taker([next(own) if isinstance(text, str) else text for text in texts])
         self._content = content
         self._spoken: list[list[str]] = content[1]
 
@@ -143,8 +143,8 @@ class _Shape:
         """By what stands under the other keys, and by which texts are empty."""
         self.served = 0
         self._looks = [(at, looks) for at, key in enumerate(self.moved) if (looks := moves[key]) is not None]
-        self._take: Callable[[Any], tuple[Any, ...]] = taker(self.moved)
-        self._rest: Callable[[Any], tuple[Any, ...]] = taker([key for key in keys if key not in moves])
+        self._take: Callable[[Any], tuple[Any, ...]] = _taker(self.moved)
+        self._rest: Callable[[Any], tuple[Any, ...]] = _taker([key for key in keys if key not in moves])
         self._some = len(self.moved) < len(keys)
 
     def texts(self, row: dict[str, Any]) -> tuple[str, ...] | None:

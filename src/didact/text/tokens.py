@@ -170,20 +170,29 @@ def _insertion_sort(values, low, high):  # type: ignore[no-untyped-def]
         values[j] = value
 
 
+@inlined
+def parted(values, low, high):  # type: ignore[no-untyped-def]
+    """Move those of values[low] to values[high] that are below the middle one before those above it. Where the second
+    part begins and where the first one ends; what stands between is equal to it.
+    """
+    pivot, i, j = values[(low + high) // 2], low, high
+    while i <= j:
+        while values[i] < pivot:
+            i += 1
+        while values[j] > pivot:
+            j -= 1
+        if i <= j:
+            values[i], values[j] = values[j], values[i]
+            i, j = i + 1, j - 1
+    return i, j
+
+
 @part
 def _quicksort(values, low, high):  # type: ignore[no-untyped-def]
     """Sort values[low:high] in place. Hashes are evenly spread, so the middle is a pivot that never degenerates;
     numba's own sort does the same and takes several seconds to compile."""
     while high - low > _FEW:
-        pivot, i, j = values[(low + high) // 2], low, high - 1
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i, j = i + 1, j - 1
+        i, j = parted(values, low, high - 1)
         if j + 1 - low < high - i:
             _quicksort(values, low, j + 1)
             low = i

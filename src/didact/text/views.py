@@ -53,7 +53,7 @@ class View:
         """One record for each text, with that text as its only segment."""
         data, offsets = _text_buffers(texts)
         return cls(
-            data, offsets, _read_only(np.arange(len(texts) + 1, dtype=np.int32)), np.ones(len(texts), dtype=np.bool_)
+            data, offsets, read_only(np.arange(len(texts) + 1, dtype=np.int32)), np.ones(len(texts), dtype=np.bool_)
         )
 
     def __len__(self) -> int:
@@ -107,7 +107,7 @@ class Segments:
             texts,
             data,
             text_offsets,
-            _read_only((offsets - offsets[0]).astype(np.int32)),
+            read_only((offsets - offsets[0]).astype(np.int32)),
             fields,
             roles,
             field_names,
@@ -135,7 +135,7 @@ def _text_buffers(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], npt.NDA
     bounds = np.zeros(1, dtype=np.int32)
     if offsets is not None and len(texts):
         bounds = np.frombuffer(offsets, dtype=np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    return _read_only(np.frombuffer(data or b"", dtype=np.uint8)), _read_only(bounds)
+    return read_only(np.frombuffer(data or b"", dtype=np.uint8)), read_only(bounds)
 
 
 def _codes(column: pa.Array, kind: np.dtype[Any]) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
@@ -145,7 +145,7 @@ def _codes(column: pa.Array, kind: np.dtype[Any]) -> tuple[npt.NDArray[Any], tup
     )
 
 
-def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Arrow's buffers are read-only; kernels are compiled for one kind of array, so all are made so."""
     array.setflags(write=False)
     return array
