@@ -39,7 +39,7 @@ from didact.records import Header
 from didact.records.columns import Columns
 from didact.records.findings import CODES, Finding
 from didact.records.forms import forms_of
-from didact.records.table import texts_column, with_texts_column
+from didact.records.table import in_one_piece, texts_column, with_texts_column
 from didact.remote.folder import Folder
 from didact.report.progress import Listener
 from didact.sources.blocks import Block, SourceFile
@@ -294,7 +294,7 @@ def cleaned(
 
     A record that cleaning left alone is known by its id; one that it changed by the id its new content has.
     """
-    segments = table["segments"].combine_chunks()
+    segments = in_one_piece(table["segments"])
     texts, report, changed = clean_texts(texts_column(segments), settings)
     keys = table["id"].to_pylist()
     if not changed.any():

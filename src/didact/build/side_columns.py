@@ -16,6 +16,7 @@ from didact.curate.minhash import band_keys, choose_bands, signatures
 from didact.curate.order import U64, mixed
 from didact.curate.signals import measure
 from didact.recipe.selection import MinHashSettings
+from didact.records.table import in_one_piece
 from didact.text.fingerprints import number_fingerprints, text_fingerprints
 from didact.text.tokens import have_tokens, shingles, words_of
 from didact.text.views import Segments
@@ -25,15 +26,13 @@ def side_columns(
     table: pa.Table, keys: list[bytes], source: str, signals: Sequence[str], minhash: MinHashSettings | None
 ) -> pa.Table:
     """What later decisions need of a chunk's records, one row for each. keys: their content keys."""
-    segments = Segments.from_arrow(table["segments"].combine_chunks())
+    segments = Segments.from_arrow(in_one_piece(table["segments"]))
     segments = replace(segments, words=words_of(segments.view("whole")))
     columns: dict[str, pa.Array] = {
-        "id": table["id"].combine_chunks(),
+        "id": in_one_piece(table["id"]),
         "size": pa.array(np.diff(segments.text_offsets[segments.record_offsets]).astype(np.int64)),
         "content": pa.array(keys, pa.binary(16)),
-        "kind_code": pc.index_in(table["kind"].combine_chunks().cast(pa.string()), pa.array(KIND_CODES)).cast(
-            pa.int8()
-        ),
+        "kind_code": pc.index_in(in_one_piece(table["kind"]).cast(pa.string()), pa.array(KIND_CODES)).cast(pa.int8()),
         "prompt_key": pa.array(_prompt_keys(segments, table["header"])),
         "response_key": pa.array(text_fingerprints(segments.view("response"))),
         "group_key": pa.array(_keys(source, table["group"])),
@@ -52,7 +51,7 @@ def _prompt_keys(segments: Segments, headers: pa.ChunkedArray) -> U64:
 
 def _keys(source: str, names: pa.ChunkedArray, unnamed: str | None = None) -> U64:
     """A hash of each name within a source; 0 without a name. unnamed: what stands for names that are empty or null."""
-    coded = names.combine_chunks().dictionary_encode()
+    coded = in_one_piece(names).dictionary_encode()
     known = [name if unnamed is None else name or unnamed for name in coded.dictionary.to_pylist()]
     keys = np.array([_key(source, name) for name in (*known, unnamed)], np.uint64)
     return keys[pc.fill_null(coded.indices, len(known)).to_numpy()]
