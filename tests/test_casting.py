@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,9 @@ from rich_texts import RICH
 from didact.formats.registry import adapters, get
 from didact.recipe.sources import Source
 from didact.records.columns import Columns, to_table
-from didact.sources import casting, read, reading
+from didact.sources import casting_json, casting_rows, moulds, reading, row_reader
 from didact.sources.blocks import Block, SourceFile
+from didact.sources.containers import Container
 from didact.sources.read import read_block
 
 MOVING = sorted(name for name, adapter in adapters().items() if adapter.moves)
@@ -43,7 +46,9 @@ def _files(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     shapes = draw(st.lists(st.tuples(keys, st.lists(st.sampled_from(_OTHERS), max_size=2)), min_size=1, max_size=2))
     usual = list(orjson.loads(adapter.example))
     rows = draw(st.lists(st.sampled_from([*(own + rest for own, rest in shapes), usual, usual]), max_size=12))
-    return name, [{key: draw(_VALUES if draw(st.integers(0, 3)) == 0 else RICH) for key in row} for row in rows]
+    made = [{key: draw(_VALUES if draw(st.integers(0, 3)) == 0 else RICH) for key in row} for row in rows]
+    # Rows by themselves are not worth a mould.
+    return name, [row for row in made for _ in range(draw(st.sampled_from((1, 4))))]
 
 
 def _block(rows: list[dict[str, Any]]) -> Block | None:
@@ -52,8 +57,8 @@ def _block(rows: list[dict[str, Any]]) -> Block | None:
     return found[0] if found else None
 
 
-def _both_ways(block: Block, source: Source) -> None:
-    file = SourceFile("s", Path("file"), "file", "jsonl", source.format)
+def _both_ways(block: Block, source: Source, container: Container = "jsonl") -> None:
+    file = SourceFile("s", Path("file"), "file", container, source.format)
     alone = read_block(block, file, source)
     columns = Columns()
     together = read_block(block, file, source, into=columns)
@@ -97,17 +102,32 @@ def test_rows_read_together_are_those_read_alone(file: tuple[str, list[dict[str,
 )
 def test_texts_that_an_adapter_looks_at(name: str, rows: list[dict[str, Any]]) -> None:
     """Among rows that are alike, those whose text or other value means something else are read for themselves."""
-    block = _block(rows)
-    assert block is not None
-    _both_ways(block, Source(path="file", format=name))
+    for times in (1, 4):
+        block = _block(rows * times)
+        assert block is not None
+        _both_ways(block, Source(path="file", format=name))
 
 
-@given(st.lists(st.tuples(RICH, RICH), min_size=1, max_size=5))
-def test_mapped_columns_are_cast_too(pairs: list[tuple[str, str]]) -> None:
-    """Rows whose keys the recipe renames."""
-    block = _block([{"q": asked, "completion": answered, "n": 1} for asked, answered in pairs])
+@given(st.lists(st.tuples(RICH, RICH), min_size=1, max_size=5), st.sampled_from(("q", "a/q", "prompt", "x/y")))
+def test_mapped_columns_are_cast_too(pairs: list[tuple[str, str]], asked_under: str) -> None:
+    """Rows whose keys the recipe renames, whether the key is one of the row or a path into it."""
+    rows: list[dict[str, Any]] = [{"q": asked, "completion": answered, "n": 1} for asked, answered in pairs]
+    rows += [{"a": {"q": asked}, "completion": answered} for asked, answered in pairs]
+    block = _block(rows * 4)
     assert block is not None
-    _both_ways(block, Source(path="file", format="prompt_completion", columns={"prompt": "q"}))
+    _both_ways(block, Source(path="file", format="prompt_completion", columns={"prompt": asked_under}))
+
+
+@given(st.lists(st.fixed_dictionaries({"instruction": RICH, "input": RICH, "output": RICH}), max_size=5))
+def test_cells_are_cast_too(rows: list[dict[str, str]]) -> None:
+    """Rows of a CSV file."""
+    written = io.StringIO()
+    writer = csv.DictWriter(written, ["instruction", "input", "output"])
+    writer.writeheader()
+    writer.writerows(rows)
+    for block in cut(written.getvalue().encode("utf-8", "surrogatepass"), "csv"):
+        if isinstance(block, Block):
+            _both_ways(block, Source(path="file", format="alpaca"), "csv")
 
 
 @pytest.mark.parametrize("name", MOVING)
@@ -117,7 +137,7 @@ def test_most_rows_are_cast(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert block is not None
     reads = Counter[str]()
     alone = reading.reading_of
-    monkeypatch.setattr(read, "reading_of", lambda *given: reads.update(["row"]) or alone(*given))
+    monkeypatch.setattr(row_reader, "reading_of", lambda *given: reads.update(["row"]) or alone(*given))
     columns = Columns()
     file = SourceFile("s", Path("file"), "file", "jsonl", name)
     read_block(block, file, Source(path="file", format=name), into=columns)
@@ -128,9 +148,12 @@ def test_most_rows_are_cast(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_with_values_of_their_own_are_soon_read_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where every row has another number beside its texts, no more than a few moulds are made in vain."""
     made = Counter[str]()
-    alike = casting.Casting._alike
-    monkeypatch.setattr(casting.Casting, "_alike", lambda *given: made.update(["mould"]) or alike(*given))
+    alike = moulds.alike
+    for module in (casting_json, casting_rows):
+        monkeypatch.setattr(module, "alike", lambda *given: made.update(["mould"]) or alike(*given))
     block = _block([{"instruction": "Do.", "input": "", "output": "Done.", "n": n} for n in range(500)])
     assert block is not None
     _both_ways(block, Source(path="file", format="alpaca"))
-    assert made["mould"] == casting._MANY
+    assert made["mould"] == 0
+    _both_ways(block, Source(path="file", format="alpaca", where={"input": ""}))
+    assert made["mould"] == casting_rows._MANY

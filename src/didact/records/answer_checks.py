@@ -51,21 +51,21 @@ _REASONING = re2.compile(
 _LONG = 200
 """Characters below which an answer that ends without a mark may be a name, a line of a list, a heading."""
 _SENTENCE_END = re.compile(r"[.!?…][\"')\]”’*_]*\s")
-_OPEN_WORDS = frozenset({
+OPEN_WORDS = frozenset({
     "a", "an", "the", "my", "your", "his", "its", "our", "their", "of", "to", "in", "at", "by", "from", "with", "into",
     "onto", "between", "through", "during", "against", "towards", "upon", "as", "than", "and", "or", "but", "nor",
     "because", "although", "whereas", "unless", "which", "who", "whose", "is", "are", "was", "were", "been", "be",
 })  # fmt: skip
 """Words that no sentence ends with, or hardly one."""
-_OPEN_LETTERS = frozenset(word[-1] for word in _OPEN_WORDS)
-_OPEN_MARKS = ",、，"
+_OPEN_LETTERS = frozenset(word[-1] for word in OPEN_WORDS)
+OPEN_MARKS = ",、，"
 _NOT_PROSE = frozenset("{}=<>|#`\\_")
 
-_LOOP_REACH = 600
+LOOP_REACH = 600
 """Longest unit of a loop that is looked for."""
-_LOOP_NEEDLE = 24
+LOOP_NEEDLE = 24
 LOOP_LEAST = 120
-_LOOP_ROUNDS = 5
+LOOP_ROUNDS = 5
 
 _ECHO_LEAST = 20
 ECHO_LEAST = 8
@@ -132,7 +132,7 @@ def _shape(answer: str, size: int, asked: Sequence[str]) -> tuple[str, str] | No
     elif size >= LOOP_LEAST:
         if period := _loop(answer, size):
             return "CO007", f"the answer ends in a loop of {period} characters: '{quoted(answer, size - 25)}'"
-        if size >= _LONG and (answer[-1].isalpha() or answer[-1] in _OPEN_MARKS) and _cut_off(answer):
+        if size >= _LONG and (answer[-1].isalpha() or answer[-1] in OPEN_MARKS) and _cut_off(answer):
             return "CO006", f"the answer ends inside a sentence: '{quoted(answer, size - 25)}'"
     return None
 
@@ -142,12 +142,12 @@ def _loop(answer: str, size: int) -> int:
 
     A unit without a letter is a line of a table or a drawing.
     """
-    reach = min(size // _LOOP_ROUNDS, _LOOP_REACH) + _LOOP_NEEDLE
-    before = answer.rfind(answer[-_LOOP_NEEDLE:], max(size - reach, 0), size - 1)
+    reach = min(size // LOOP_ROUNDS, LOOP_REACH) + LOOP_NEEDLE
+    before = answer.rfind(answer[-LOOP_NEEDLE:], max(size - reach, 0), size - 1)
     if before < 0:
         return 0
-    period = size - _LOOP_NEEDLE - before
-    least = max(LOOP_LEAST, _LOOP_ROUNDS * period)
+    period = size - LOOP_NEEDLE - before
+    least = max(LOOP_LEAST, LOOP_ROUNDS * period)
     if least > size or answer[-least:-period] != answer[size + period - least :]:
         return 0
     return period if any(character.isalpha() for character in answer[-period:]) else 0
@@ -163,7 +163,7 @@ def _cut_off(answer: str) -> bool:
         return "。" in line
     if len(_SENTENCE_END.findall(line)) < 2 or not _NOT_PROSE.isdisjoint(line):
         return False
-    return line.rpartition(" ")[2] in _OPEN_WORDS or (answer[-1] == "," and answer[-2].isalpha())
+    return line.rpartition(" ")[2] in OPEN_WORDS or (answer[-1] == "," and answer[-2].isalpha())
 
 
 def odd_endings(answers: Sequence[str], places: Iterable[int]) -> list[int]:
@@ -174,11 +174,11 @@ def odd_endings(answers: Sequence[str], places: Iterable[int]) -> list[int]:
     for place in places:
         answer = answers[place]
         size = len(answer)
-        longest = size // _LOOP_ROUNDS if size < _LOOP_ROUNDS * _LOOP_REACH else _LOOP_REACH
+        longest = size // LOOP_ROUNDS if size < LOOP_ROUNDS * LOOP_REACH else LOOP_REACH
         if (
-            answer.rfind(answer[-_LOOP_NEEDLE:], size - longest - _LOOP_NEEDLE, size - 1) >= 0
-            or (last := answer[-1]) in _OPEN_MARKS
-            or (last in _OPEN_LETTERS and answer[answer.rfind(" ") + 1 :] in _OPEN_WORDS)
+            answer.rfind(answer[-LOOP_NEEDLE:], size - longest - LOOP_NEEDLE, size - 1) >= 0
+            or (last := answer[-1]) in OPEN_MARKS
+            or (last in _OPEN_LETTERS and answer[answer.rfind(" ") + 1 :] in OPEN_WORDS)
         ):
             found.append(place)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -51,6 +51,17 @@ def mould_of(record: Record, texts: Sequence[Text]) -> Mould:
     return Mould(fields, roles, _of_record(record), record.canonical())
 
 
+class _Part(NamedTuple):
+    """The columns of some records that follow each other. which: the number of each one's mould."""
+
+    which: NDArray[np.int64]
+    texts: pa.StringArray
+    ids: pa.FixedSizeBinaryArray
+    path: NDArray[np.int64]
+    row: NDArray[np.int64]
+    line: NDArray[np.int64]
+
+
 class Columns:
     """The columns of the records put in so far, in their order."""
 
@@ -58,26 +69,28 @@ class Columns:
         self._moulds: dict[Mould, int] = {}
         self._known: dict[Hashable, int] = {}
         """Of records whose outline is told at a glance, the mould by it and by fields and roles of the texts."""
+        self._paths: dict[str, int] = {}
+        self._parts: list[_Part] = []
+        self._sorted: list[tuple[int, int]] = []
+        """Records from one to another that are to be brought into the order of their rows."""
+        self._count = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin another part, of records that come one at a time."""
         self._which: list[int] = []
         self._texts: list[str] = []
         self._ids: list[bytes] = []
-        self._paths: dict[str, int] = {}
         self._path: list[int] = []
         self._index: list[int] = []
         self._line: list[int] = []
 
+    def __len__(self) -> int:
+        return self._count
+
     def number(self, mould: Mould) -> int:
         """The number of a mould."""
         return self._moulds.setdefault(mould, len(self._moulds))
-
-    def put(self, mould: int, texts: Sequence[str], identity: bytes, path: str, index: int, line: int) -> None:
-        """Put in a record of that mould, whose id is 16 bytes, from its place."""
-        self._which.append(mould)
-        self._texts.extend(texts)
-        self._ids.append(identity)
-        self._path.append(self._paths.setdefault(path, len(self._paths)))
-        self._index.append(index)
-        self._line.append(line)
 
     def put_record(self, record: Record, texts: Sequence[Text], place: Place) -> None:
         """Put in a record with an id; its texts, which are given, may be moved out of it."""
@@ -88,26 +101,74 @@ class Columns:
             number = self.number(mould_of(record, texts))
             if known is not None:
                 self._known[known] = number
-        self.put(number, [text[2] for text in texts], identity, place.path, place.index, place.line)
+        self._which.append(number)
+        self._texts.extend([text[2] for text in texts])
+        self._ids.append(identity)
+        self._path.append(self._paths.setdefault(place.path, len(self._paths)))
+        self._index.append(place.index)
+        self._line.append(place.line)
+        self._count += 1
+
+    def put_all(
+        self,
+        which: NDArray[np.int64],
+        texts: pa.StringArray,
+        ids: pa.FixedSizeBinaryArray,
+        path: str,
+        index: NDArray[np.int64],
+        line: NDArray[np.int64],
+    ) -> None:
+        """Put in records of one file by their moulds' numbers, their texts one record after the other, their ids, and
+        the index and the line of each one's row.
+        """
+        self._end()
+        paths = np.full(len(which), self._paths.setdefault(path, len(self._paths)), np.int64)
+        self._parts.append(_Part(which, texts, ids, paths, index, line))
+        self._count += len(which)
+
+    def in_row_order(self, start: int) -> None:
+        """Bring the records from number `start` on, which are of one file, into the order of their rows."""
+        self._sorted.append((start, self._count))
 
     def table(self) -> pa.Table:
         """The table of all records."""
-        moulds, which = list(self._moulds), np.array(self._which, np.int64)
+        self._end()
+        which, texts, ids, path, index, line = map(_joined, zip(*self._parts, strict=True))
+        moulds = list(self._moulds)
         columns = {
             name: _taken([mould.stated[at] for mould in moulds], which, SCHEMA.field(name).type)
             for at, name in enumerate(_STATED)
         }
         columns |= {
-            "id": pa.array(self._ids, pa.binary(16)),
+            "id": ids,
             "path": pa.DictionaryArray.from_arrays(
-                pa.array(self._path, pa.int32()), pa.array(list(self._paths), pa.string())
+                pa.array(path).cast(pa.int32()), pa.array(list(self._paths), pa.string())
             ),
-            "index": pa.array(self._index, pa.int64()),
-            "line": pa.array(self._line, pa.int64()),
-            "segments": _segments(moulds, which, self._texts),
+            "index": pa.array(index),
+            "line": pa.array(line),
+            "segments": _segments(moulds, which, texts),
             "skeleton": _taken([mould.skeleton for mould in moulds], which, pa.binary()),
         }
-        return pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+        table = pa.Table.from_arrays([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+        order = np.arange(len(index))
+        for start, end in self._sorted:
+            order[start:end] = start + np.argsort(index[start:end], kind="stable")
+        return table if (order[:-1] < order[1:]).all() else table.take(pa.array(order))
+
+    def _end(self) -> None:
+        """End the part of records that came one at a time."""
+        if self._which or not self._parts:
+            numbers = (np.array(of, np.int64) for of in (self._which, self._path, self._index, self._line))
+            which, path, index, line = numbers
+            texts, ids = pa.array(self._texts, pa.string()), pa.array(self._ids, pa.binary(16))
+            self._parts.append(_Part(which, texts, ids, path, index, line))
+            self._begin()
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if isinstance(parts[0], np.ndarray) else pa.concat_arrays(parts)
 
 
 def to_table(
@@ -136,7 +197,7 @@ def _taken(values: Sequence[str | bytes | None], which: NDArray[np.int64], kind:
     )
 
 
-def _segments(moulds: Sequence[Mould], which: NDArray[np.int64], texts: Sequence[str]) -> pa.ListArray:
+def _segments(moulds: Sequence[Mould], which: NDArray[np.int64], texts: pa.StringArray) -> pa.ListArray:
     """The column of texts."""
     fields: dict[str, int] = {}
     field_codes = [fields.setdefault(name, len(fields)) for mould in moulds for name in mould.fields]
@@ -145,7 +206,7 @@ def _segments(moulds: Sequence[Mould], which: NDArray[np.int64], texts: Sequence
     codes = (pa.array(np.array(of, kind)[places]) for of, kind in ((field_codes, np.int16), (role_codes, np.int8)))
     named = (pa.array(list(fields), pa.string()), pa.array(ROLES, pa.string()))
     coded = [pa.DictionaryArray.from_arrays(*pair) for pair in zip(codes, named, strict=True)]
-    values = pa.StructArray.from_arrays([*coded, pa.array(texts, pa.string())], fields=list(SEGMENT))
+    values = pa.StructArray.from_arrays([*coded, texts], fields=list(SEGMENT))
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=SCHEMA.field("segments").type)
 
 

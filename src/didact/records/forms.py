@@ -43,10 +43,7 @@ class Form:
 
     def pattern(self, made: str) -> Pattern:
         """What was made of the record, cut at the marks."""
-        if self.mark is None:
-            return Pattern((made,))
-        parts = self.mark.split(made)
-        return Pattern(tuple(parts[::2]), tuple(map(int, parts[1::2])))
+        return Pattern((made,)) if self.mark is None else Pattern.cut(made, self.mark)
 
 
 @dataclass(frozen=True, slots=True)

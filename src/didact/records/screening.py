@@ -41,7 +41,7 @@ from didact.text.clean_rules import C1, MOJIBAKE_ALONE, MOJIBAKE_PAIR
 _Flags = npt.NDArray[np.uint16]
 _Numbers = npt.NDArray[np.int64]
 
-_NEAR = 8
+NEAR = 8
 """Texts of a record up to which an answer is compared with each that stands before it."""
 _ROLE_CODE: dict[str, int] = {role: code for code, role in enumerate(ROLES)}
 _USER, _ASSISTANT, _NOBODY = (_ROLE_CODE[role] for role in ("user", "assistant", "text"))
@@ -85,9 +85,9 @@ def _doubt_shapes(
     doubts[record[firsts[~seen[firsts]]]] |= EMPTY
     lengths = record << 32 | sizes
     given, echoed = np.where(asked, lengths, -1), np.where(answered & (sizes >= ECHO_LEAST), lengths, -2)
-    for back in range(1, min(int(counts.max()), _NEAR)):
+    for back in range(1, min(int(counts.max()), NEAR)):
         doubts[record[back:][echoed[back:] == given[:-back]]] |= SHAPE
-    doubts[counts > _NEAR] |= SHAPE
+    doubts[counts > NEAR] |= SHAPE
     doubts[record[odd_endings(texts, np.flatnonzero(answered & (sizes >= LOOP_LEAST)).tolist())]] |= SHAPE
 
 
@@ -146,19 +146,19 @@ _COMPOSED = (
 """Characters that Normalization Form C leaves alone wherever they stand; there are others."""
 _ALL_SHOWN = 0x3400, 0xFF00
 """Bounds of those that are all printable."""
-_PAIRED = 1 << 15
+PAIRED = 1 << 15
 """Two such characters side by side make a doubt of mojibake."""
 
 _NOTED = bytes(byte in _CONTROLS or chr(byte) in _BEGINNINGS for byte in range(256))
 """For `bytes.translate`: 1 for the bytes that are looked at, else 0."""
-_LOOK_BEHIND = 1 << 14
+LOOK_BEHIND = 1 << 14
 """The doubts depend on the two characters behind such a one."""
 _AFTER_ALL = "\n\n"
 """So that two characters follow each."""
 
 
 @cache
-def _beginnings() -> tuple[npt.NDArray[np.int32], _Flags]:
+def beginnings() -> tuple[npt.NDArray[np.int32], _Flags]:
     """A row for each first byte, and rows of the doubts by the two bytes behind it."""
     rows = np.zeros(128, np.int32)
     table = np.zeros((2 + len(_BEGINNINGS), 256, 256), np.uint16)
@@ -178,13 +178,13 @@ def _ascii_signs(texts: Sequence[str]) -> _Signs:
     content = "".join([*texts, _AFTER_ALL]).encode()
     places = np.flatnonzero(np.frombuffer(content.translate(_NOTED), np.bool_))
     codes = np.frombuffer(content, np.uint8)
-    rows, table = _beginnings()
+    rows, table = beginnings()
     doubts = table[rows[codes[places]], codes[places + 1], codes[places + 2]]
     return _Signs(np.fromiter(map(len, texts), np.int64, len(texts)), places, doubts)
 
 
 @cache
-def _characters() -> _Flags:
+def characters() -> _Flags:
     """The doubts by UTF-16 code unit; halves of surrogate pairs are characters of which nothing is known."""
     table = np.full(0x10000, UNSHOWN | DECOMPOSED, np.uint16)
     composed = codes_in(_COMPOSED)
@@ -192,8 +192,8 @@ def _characters() -> _Flags:
     others = composed[(composed < _ALL_SHOWN[0]) | (composed >= _ALL_SHOWN[1])]
     table[[code for code in others.tolist() if not chr(code).isprintable()]] = UNSHOWN
     table[0x3000] = 0
-    table[:128] = np.frombuffer(_NOTED, np.bool_)[:128] * np.uint16(_LOOK_BEHIND)
-    table[codes_in(MOJIBAKE_PAIR)] |= _PAIRED
+    table[:128] = np.frombuffer(_NOTED, np.bool_)[:128] * np.uint16(LOOK_BEHIND)
+    table[codes_in(MOJIBAKE_PAIR)] |= PAIRED
     table[[*codes_in(C1), *map(ord, MOJIBAKE_ALONE)]] |= MOJIBAKE
     for character, doubt in (("\ufffd", LOST), ("◁", TAGS), ("我", IDENTITY), ("指", ANOTHER)):
         table[ord(character)] |= doubt
@@ -203,14 +203,14 @@ def _characters() -> _Flags:
 def _unicode_signs(texts: Sequence[str]) -> _Signs:
     encoded = [utf_16_le_encode(text)[0] for text in texts]
     units = np.frombuffer(b"".join([*encoded, utf_16_le_encode(_AFTER_ALL)[0]]), "<u2")
-    doubts = _characters()[units]
+    doubts = characters()[units]
     places = np.flatnonzero(doubts)
     doubts = doubts[places]
-    paired = doubts >= _PAIRED
-    doubts &= _PAIRED - 1
+    paired = doubts >= PAIRED
+    doubts &= PAIRED - 1
     doubts[1:][paired[1:] & paired[:-1] & (places[1:] == places[:-1] + 1)] |= MOJIBAKE
-    open_ = np.flatnonzero(doubts & _LOOK_BEHIND)
-    rows, table = _beginnings()
+    open_ = np.flatnonzero(doubts & LOOK_BEHIND)
+    rows, table = beginnings()
     first, second, third = (np.minimum(units[places[open_] + i], ord(_OTHER)) for i in range(3))
     doubts[open_] = table[rows[first], second, third]
     return _Signs(np.fromiter(map(len, encoded), np.int64, len(texts)) // 2, places, doubts)

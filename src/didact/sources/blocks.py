@@ -92,6 +92,13 @@ class Block:
         """The bytes of one row."""
         return self.data[self.starts[place] : self.ends[place]]
 
+    def place_of(self, row: int) -> tuple[int, int, int]:
+        """Of a row, by its number in the block: its index in the file, its physical line, and the byte where it begins
+        in the decompressed file, which is 0 for columnar files.
+        """
+        offset = self.offset + int(self.starts[row]) if self.data else 0
+        return self.first + row, int(self.lines[row]), offset
+
     def only(self, rows: int) -> Block:
         """The block with its first rows only."""
         return replace(self, starts=self.starts[:rows], ends=self.ends[:rows], lines=self.lines[:rows])

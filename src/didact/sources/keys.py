@@ -32,9 +32,12 @@ class TooDeep(Exception):
 
 def key_colons(data: bytes, starts: Numbers, ends: Numbers) -> list[int]:
     """How many colons of each row may be those of keys; colons inside texts are counted as well."""
-    codes = np.frombuffer(data, np.uint8)
+    if not len(starts):
+        return []
+    first = int(starts[0])
+    codes = np.frombuffer(data, np.uint8)[first : int(ends[-1])]
     colons = np.flatnonzero(codes == ord(":"))
-    colons = colons[_BEFORE_COLONS[codes[colons - 1]]]
+    colons = first + colons[_BEFORE_COLONS[codes[colons - 1]]]
     return list((np.searchsorted(colons, ends) - np.searchsorted(colons, starts)).tolist())
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
+import numpy as np
 import orjson
 
 from didact.errors import RowError
 from didact.records.checks import Problem
 from didact.records.findings import Finding
-from didact.sources.blocks import ROW_LIMIT, Block
+from didact.sources.blocks import ROW_LIMIT, Block, Numbers
 from didact.sources.containers import ROW_VALUES, Container, is_dense
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
 from didact.sources.keys import TooDeep, key_colons, repeated_keys
@@ -41,17 +42,23 @@ class _Unreadable(Exception):
         self.code = code
 
 
-def rows(block: Block, row_limit: int = ROW_LIMIT) -> Iterator[Row | Finding]:
-    """Every row of a block in order, as a value or as the finding that rejects it."""
+def rows(block: Block, row_limit: int = ROW_LIMIT, chosen: Numbers | None = None) -> Iterator[Row | Finding]:
+    """Every row of a block in order, as a value or as the finding that rejects it.
+
+    chosen: the numbers of those that are wanted, ascending, where not all are; columnar files give all.
+    """
     if block.container in ("parquet", "arrow"):
         yield from _columnar_rows(block)
         return
     parse = _parser(block, row_limit)
     is_json = block.container in ("jsonl", "json", "object")
-    data, index, base = block.data, block.first, block.offset
-    colons = key_colons(data, block.starts, block.ends) if is_json else repeat(0)
-    places = zip(block.starts.tolist(), block.ends.tolist(), block.lines.tolist(), strict=True)
-    for (start, end, line), keys in zip(places, colons, strict=False):
+    data, base = block.data, block.offset
+    numbers = np.arange(len(block)) if chosen is None else chosen
+    starts, ends = block.starts[numbers], block.ends[numbers]
+    colons = key_colons(data, starts, ends) if is_json else repeat(0)
+    places = zip(numbers.tolist(), starts.tolist(), ends.tolist(), block.lines[numbers].tolist(), strict=True)
+    for (number, start, end, line), keys in zip(places, colons, strict=False):
+        index = block.first + number
         try:
             if end - start > row_limit:
                 raise _Unreadable("JS007", f"the row has {end - start} bytes, more than {row_limit}")
@@ -62,7 +69,6 @@ def rows(block: Block, row_limit: int = ROW_LIMIT) -> Iterator[Row | Finding]:
             yield Finding("JS001", block.path, index, line, base + start, "", str(error))
         except _Unreadable as error:
             yield Finding(error.code, block.path, index, line, base + start, "", str(error))
-        index += 1
 
 
 def _parser(block: Block, row_limit: int) -> Callable[[bytes], Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,15 @@ class Pattern:
 
     pieces: tuple[str, ...]
     places: tuple[int, ...] = ()
+
+    @classmethod
+    def cut(cls, made: str, mark: re.Pattern[str]) -> Self:
+        """What was made of a record with marks for its texts, cut at them.
+
+        mark: matches one; its group is the place.
+        """
+        parts = mark.split(made)
+        return cls(tuple(parts[::2]), tuple(map(int, parts[1::2])))
 
 
 class _Operations(NamedTuple):
