@@ -6,6 +6,8 @@ import re
 import unicodedata
 
 import ftfy.badness
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from hypothesis import example, given
@@ -13,10 +15,10 @@ from hypothesis import strategies as st
 from strategies import PROSE, TEXT
 
 from didact.curate.clean import Cleaner, CleanReport, clean_text, clean_texts
-from didact.curate.clean_scan import suspects
+from didact.curate.clean_scan import ASK, scan
 from didact.curate.pii import PersonalData
 from didact.recipe.cleaning import CleanSettings, PiiSettings
-from didact.text.clean_rules import LITERAL_MARKERS, RULES, outside_code
+from didact.text.clean_rules import LITERAL_MARKERS, RULES, TRAILING_MARKERS, outside_code
 
 ALL = CleanSettings(
     pii=PiiSettings(**dict.fromkeys(PiiSettings.model_fields, "mask")),
@@ -93,6 +95,11 @@ SCRAPS = st.lists(
 """Texts that touch every rule at once."""
 
 
+def suspects(texts: pa.StringArray, settings: CleanSettings) -> npt.NDArray[np.bool_]:
+    """Which texts the kernel names."""
+    return scan(texts, settings).told > 0
+
+
 def by_rule(name: str, text: str) -> str:
     """A text after one rule alone."""
     return RULES[name](text)
@@ -132,8 +139,8 @@ def test_no_rule_is_left_out_that_would_change_the_text(text: str, settings: Cle
             break
     cleaner = Cleaner(settings)
     assert cleaner.clean(text) == expected
-    assert cleaner.report.counts == dict.fromkeys(told, 1) | personal
-    assert [change.rules for change in cleaner.report.changes] == [(*told, *personal)] * (text != expected)
+    assert cleaner.counts == dict.fromkeys(told, 1) | personal
+    assert [change.rules for change in cleaner.changes] == [(*told, *personal)] * (text != expected)
 
 
 BLANK = "[ \t\u00a0\u3000]"
@@ -161,7 +168,7 @@ def test_a_change_is_cut_around_the_first_difference(kept: str, rest: str, chang
     cleaner = Cleaner(CleanSettings())
     before = kept + changed + rest + " "
     after = cleaner.clean(before)
-    (change,) = cleaner.report.changes
+    (change,) = cleaner.changes
     parts = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), len(after))
     assert change.before == before[max(parts - 40, 0) : parts + 40]
     assert change.after == after[max(parts - 40, 0) : parts + 40]
@@ -323,6 +330,73 @@ def test_arrays_are_cleaned_text_by_text(texts: list[str], start: int) -> None:
     assert (
         report.changed == changed.sum() == sum(a != b for a, b in zip(padded[start:], cleaned.to_pylist(), strict=True))
     )
+
+
+_ENDED = st.lists(
+    st.sampled_from(
+        [
+            *TRAILING_MARKERS,
+            *["<s>", "</s>", "### Response:", "###", ":", "：", "[INST", "<", "#"],
+            *[" ", "\n", "\t", "\r", "\v", "\f", "\u00a0", "\u3000", "\u2003", "\n\n\n", " \n", "\u3000\n", "\u200b"],
+            *["a", "é", "中", "👩", "x" * 39, "é" * 40, "中" * 41, "👩" * 39, "```", "`a`", "$", "\\", "\\n", "1"],
+            *["&lt;", "Ã©", "ann@mail.org"],
+        ]
+    ),
+    max_size=10,
+).map("".join)
+"""Texts with markers and white space at their ends and inside."""
+_SETTINGS = st.builds(
+    CleanSettings,
+    pii=st.sampled_from([ALL.pii, PiiSettings(), PiiSettings(email="drop", key="mask")]),
+    pii_salt=st.just("salt"),
+    **{name: st.sampled_from([True, True, False]) for name in RULES},
+)
+
+
+def check_against_rules(texts: list[str], settings: CleanSettings) -> None:
+    """Cleaning an array gives what the rules give of each text, and reports the same."""
+    # Of each rule the first five texts go through the rules for the examples.
+    given = ["plain"] * 300 + ["a "] * 5 + ["a<|pad|>"] * 5 + texts
+    cleaner = Cleaner(settings)
+    expected = [cleaner.clean(text) for text in given]
+    cleaned, report, changed = clean_texts(pa.array(given, pa.string()), settings)
+    assert cleaned.to_pylist() == expected
+    assert changed.tolist() == [before != after for before, after in zip(given, expected, strict=True)]
+    assert (report.counts, report.examples, report.changed) == (cleaner.counts, cleaner.examples, changed.sum())
+    assert report.changes.to_pylist() == [
+        {"rules": list(change.rules), "before": change.before, "after": change.after} for change in cleaner.changes
+    ]
+    cleaned.validate(full=True)
+    report.changes.validate(full=True)
+
+
+@given(st.lists(_ENDED | SCRAPS | TEXT | PROSE | LINES, max_size=20), _SETTINGS)
+@example(["a</s> \n</s><|im_end|>", "a<|im_end|>\u00a0", "\u00a0\n<s>a", "###Input:\u3000"], CleanSettings())
+@example(["a\n\n \n b", "é\n\n\n\u00a0\u3000\n\t中", "  \n\n  a \n\n\n"], CleanSettings())
+@example(["A\\nB\\nC\n", "a" * 50 + "\n\n\u3000\n、" + "b" * 50, "a \n</s>"], CleanSettings())
+@example(["a[INST]\u3000\n\f"], CleanSettings(controls=False))
+def test_what_the_kernels_write_is_what_the_rules_give(texts: list[str], settings: CleanSettings) -> None:
+    """Whichever rules are on, texts, counts, examples and changes are those of the rules applied text by text."""
+    check_against_rules(texts, settings)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n", " \n", "\u00a0", "\u3000\n", "\r\f"])
+def test_every_pair_of_markers_goes_as_the_rules_say(blank: str) -> None:
+    """Two of any markers, next to each other or not, alone or after a text, whatever white space is around them."""
+    markers = (*TRAILING_MARKERS, "<s>", "</s>", "### Output:", "###")
+    pairs = [f"{one}{blank}{other}" for one in markers for other in markers]
+    texts = [f"{lead}{pair}{end}" for pair in pairs for lead in ("", blank, "中 ") for end in ("", blank)]
+    check_against_rules(texts, CleanSettings(controls=False))
+
+
+def test_the_kernels_know_ends_and_line_ends() -> None:
+    """Markers and white space at the ends and at line ends are not left to the rules, code and pairs of tags are."""
+    known = ["a \n", "\n\n a", "a</s>\n", "a: b<|endoftext|>", "a  \n\n\n\nb", "For $1.\n", "[1, 2] ", "# a ", " "]
+    unknown = ["`a` \nb", "<s>a</s>", "<s>a", "### Response: a", "a\n### Response:", "a</s><|im_end|>", "a &amp; b "]
+    scanned = scan(pa.array([*known, "\n \n"]), CleanSettings())
+    assert (scanned.told > ASK).all()
+    assert (scanned.begins <= scanned.stops).all()
+    assert (scan(pa.array(unknown), CleanSettings()).told == ASK).all()
 
 
 def test_the_report_counts_texts_by_rule_and_adds_up() -> None:

@@ -25,7 +25,7 @@ from didact.build.depends import chunk_maker, measured_signals
 from didact.build.inputs import Inputs
 from didact.build.rows import ChunkResult, in_order
 from didact.build.side_columns import side_columns
-from didact.curate.clean import Change, clean_texts
+from didact.curate.clean import CHANGES, clean_texts
 from didact.curate.signals import lookup
 from didact.durable import store_errors, write_together
 from didact.engine.base import Engine
@@ -64,9 +64,7 @@ REJECTED = pa.schema(
 _PLACE = [("source", pa.string()), ("path", pa.string()), ("index", pa.int64()), ("line", pa.int64())]
 FINDINGS = pa.schema([*_PLACE, ("code", pa.string()), ("pointer", pa.string()), ("message", pa.string())])
 """Columns of warnings: the place of the row, code, JSON pointer in the row, message."""
-CLEANED = pa.schema(
-    [*_PLACE, ("field", pa.string()), ("rules", pa.list_(pa.string())), ("before", pa.string()), ("after", pa.string())]
-)
+CLEANED = pa.schema([*_PLACE, ("field", pa.string()), *CHANGES])
 """Columns of changed texts: the place of the row, the text's field, the rules, an excerpt before and after."""
 
 
@@ -311,7 +309,7 @@ def cleaned(
     return table, keys, dict(sorted(report.counts.items())), changes
 
 
-def _changes(rows: pa.Table, fields: pa.Array, changes: Sequence[Change], source: str) -> pa.Table:
+def _changes(rows: pa.Table, fields: pa.Array, changes: pa.Table, source: str) -> pa.Table:
     """The table of changed texts. rows: the record of each of them."""
     columns = {
         "source": pa.array([source] * rows.num_rows, pa.string()),
@@ -319,9 +317,7 @@ def _changes(rows: pa.Table, fields: pa.Array, changes: Sequence[Change], source
         "index": rows["index"],
         "line": rows["line"],
         "field": fields,
-        "rules": pa.array([list(change.rules) for change in changes], pa.list_(pa.string())),
-        "before": pa.array([change.before for change in changes], pa.string()),
-        "after": pa.array([change.after for change in changes], pa.string()),
+        **{name: changes[name] for name in CHANGES.names},
     }
     return pa.table(columns, schema=CLEANED)
 

@@ -25,12 +25,13 @@ from didact.text.slots import Room, Taken
 __all__ = ["count", "losses", "per_record", "shard_files", "side_columns"]
 
 _RECORDS = 300
-"""Enough for cleaning to use its kernel."""
+"""Enough for cleaning to use its kernels."""
 
 
 def _run_kernels() -> None:
     leave_out_unused()
-    records = [QA(id="0" * 32, question=f"What is {n}, “word”?", answers=[]) for n in range(_RECORDS)]
+    # The blank at the end is for the kernel that writes clean texts.
+    records = [QA(id="0" * 32, question=f"What is {n}, “word”? ", answers=[]) for n in range(_RECORDS)]
     table = to_table([*records, PlainText(id="0" * 32, text="Text.")], [Place("", 0, 1, 0)] * (_RECORDS + 1))
     table, keys, _, _ = per_record.cleaned(table, CleanSettings(), "")
     side_columns.side_columns(table, keys, "", SIGNALS, MinHashSettings())

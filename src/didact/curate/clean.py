@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import pyarrow.compute as pc
 from didact.curate.pii import PersonalData
 from didact.recipe.cleaning import CleanSettings
 from didact.text.clean_rules import RULES
+
+if TYPE_CHECKING:
+    from didact.curate.clean_scan import Scan
 
 _EXAMPLES = 5
 _EXAMPLE_REACH = 40
@@ -35,6 +38,12 @@ class Example(NamedTuple):
 
     before: str
     after: str
+
+
+CHANGES = pa.schema([("rules", pa.list_(pa.string())), ("before", pa.string()), ("after", pa.string())])
+"""Columns of changes, one row for each text that changed; as in `Change`."""
+_CHANGED = pa.schema([("place", pa.int64()), ("text", pa.string()), *CHANGES])
+"""Which text changed, what it is now, and what to tell."""
 
 
 class Change(NamedTuple):
@@ -69,8 +78,8 @@ class CleanReport:
     """For each rule the texts it changed, for each `pii.` kind the values it replaced. No zeros."""
     examples: dict[str, list[Example]] = field(default_factory=dict)
     """The first five changes of each rule, without the personal data that is replaced."""
-    changes: list[Change] = field(default_factory=list)
-    """Every text that changed, in order."""
+    changes: pa.Table = field(default_factory=CHANGES.empty_table)
+    """Every text that changed, in order; columns as `CHANGES`."""
 
     def add(self, other: CleanReport) -> None:
         """Add what another chunk's cleaning changed."""
@@ -80,7 +89,7 @@ class CleanReport:
             self.counts[rule] = self.counts.get(rule, 0) + count
         for rule, found in other.examples.items():
             self.examples[rule] = [*self.examples.get(rule, []), *found][:_EXAMPLES]
-        self.changes += other.changes
+        self.changes = pa.concat_tables([self.changes, other.changes])
 
     @classmethod
     def of(cls, reports: Iterable[CleanReport]) -> CleanReport:
@@ -92,10 +101,15 @@ class CleanReport:
 
 
 class Cleaner:
-    """The rules that are on, applied to one text after the other; `report` gathers what they change."""
+    """The rules that are on, applied to one text after the other.
+
+    `counts` and `examples` gather what they change, as those of a report; `changes` has each text that changed.
+    """
 
     def __init__(self, settings: CleanSettings) -> None:
-        self.report = CleanReport()
+        self.counts: dict[str, int] = {}
+        self.examples: dict[str, list[Example]] = {}
+        self.changes: list[Change] = []
         self._rules = [(i, name, rule) for i, (name, rule) in enumerate(RULES.items()) if getattr(settings, name)]
         self._of_plain = [rule for rule in self._rules if rule[1] in _OF_PLAIN]
         self._again = [rule for rule in self._of_plain if rule[1] != "controls"]
@@ -139,18 +153,18 @@ class Cleaner:
         return _Cleaned(text, told, personal, change)
 
     def _noted(self, done: _Cleaned) -> str:
-        """The clean text; what was done to it is put into the report."""
+        """The clean text; what was done to it is noted."""
         for name, example in done.told.items():
             self._tell(name, example)
         for name, count in done.personal.items():
-            self.report.counts[name] = self.report.counts.get(name, 0) + count
+            self.counts[name] = self.counts.get(name, 0) + count
         if done.change is not None:
-            self.report.changes.append(done.change)
+            self.changes.append(done.change)
         return done.text
 
     def _tell(self, rule: str, example: Example) -> None:
-        self.report.counts[rule] = self.report.counts.get(rule, 0) + 1
-        examples = self.report.examples.setdefault(rule, [])
+        self.counts[rule] = self.counts.get(rule, 0) + 1
+        examples = self.examples.setdefault(rule, [])
         if len(examples) < _EXAMPLES:
             examples.append(_cut(*(self._personal.replace(text, {}) for text in example)))
 
@@ -172,26 +186,56 @@ def clean_texts(
     Cleaning a clean text changes nothing.
     """
     cleaner = Cleaner(settings)
-    changed = np.zeros(len(texts), dtype=np.bool_)
-    places = np.flatnonzero(_suspects(texts, settings))
-    cleaned = []
-    for place, before in zip(places.tolist(), texts.take(pa.array(places)).to_pylist(), strict=True):
-        after = cleaner.clean(before)
-        if after != before:
-            changed[place] = True
-            cleaned.append(after)
-    cleaner.report.texts, cleaner.report.changed = len(texts), len(cleaned)
-    if cleaned:
-        texts = pc.replace_with_mask(texts, pa.array(changed), pa.array(cleaned, pa.string()))
-    return texts, cleaner.report, changed
-
-
-def _suspects(texts: pa.StringArray, settings: CleanSettings) -> npt.NDArray[np.bool_]:
     if len(texts) < _FEW:
-        return np.ones(len(texts), dtype=np.bool_)
-    from didact.curate.clean_scan import suspects
+        rows = _by_rules(texts, np.arange(len(texts)), cleaner)
+    else:
+        rows = _by_kernels(texts, settings, cleaner)
+    changed = np.zeros(len(texts), dtype=np.bool_)
+    changed[rows["place"].to_numpy()] = True
+    if rows.num_rows:
+        texts = pc.replace_with_mask(texts, pa.array(changed), rows["text"].chunk(0))
+    changes = rows.select(CHANGES.names)
+    return texts, CleanReport(len(texts), rows.num_rows, cleaner.counts, cleaner.examples, changes), changed
 
-    return suspects(texts, settings)
+
+def _by_kernels(texts: pa.StringArray, settings: CleanSettings, cleaner: Cleaner) -> pa.Table:
+    """What changed, as `_CHANGED`. The rules are asked only where the kernels do not know, and for the examples."""
+    from didact.curate.clean_scan import ASK, KNOWN, scan
+
+    scanned = scan(texts, settings)
+    asked = scanned.told == ASK
+    for bit in KNOWN.values():
+        asked[np.flatnonzero(scanned.told & bit)[:_EXAMPLES]] = True
+    rows = _by_rules(texts, np.flatnonzero(asked), cleaner)
+    places = np.flatnonzero((scanned.told > 0) & ~asked)
+    if not len(places):
+        return rows
+    for rule, bit in KNOWN.items():
+        if count := int(np.count_nonzero(scanned.told[places] & bit)):
+            cleaner.counts[rule] = cleaner.counts.get(rule, 0) + count
+    rows = pa.concat_tables([rows, _written(texts, scanned, places)]).combine_chunks()
+    return rows.take(np.argsort(rows["place"].to_numpy()))
+
+
+def _written(texts: pa.StringArray, scanned: Scan, places: npt.NDArray[np.int64]) -> pa.Table:
+    """What changed of the texts at some places, of which the kernels know it, as `_CHANGED`."""
+    from didact.curate.clean_scan import KNOWN
+    from didact.curate.clean_write import write
+
+    bits = sum(map(int, KNOWN.values()))
+    every = [[rule for rule, bit in KNOWN.items() if some & bit] for some in range(bits + 1)]
+    rules = pa.array(every, CHANGES.field("rules").type).take(pa.array(scanned.told[places] & bits))
+    written = write(texts, scanned, places, _EXAMPLE_REACH)
+    return pa.table([pa.array(places), written.texts, rules, written.before, written.after], schema=_CHANGED)
+
+
+def _by_rules(texts: pa.StringArray, places: npt.NDArray[np.int64], cleaner: Cleaner) -> pa.Table:
+    """What the rules change of the texts at some places, as `_CHANGED`."""
+    given = texts.take(pa.array(places)).to_pylist()
+    cleaned = [(place, cleaner.clean(before), before) for place, before in zip(places.tolist(), given, strict=True)]
+    changed = [(place, after) for place, after, before in cleaned if after != before]
+    columns = *zip(*changed, strict=True), *zip(*cleaner.changes, strict=True)
+    return pa.table(list(columns), schema=_CHANGED) if columns else _CHANGED.empty_table()
 
 
 def _cut(before: str, after: str) -> Example:

@@ -220,7 +220,7 @@ LITERAL_MARKERS = (
     *(f"<｜{name}｜>" for name in ("end▁of▁sentence", "begin▁of▁sentence", "User", "Assistant")),
 )
 """Marks of chat templates in circulation; none of them ends with another."""
-_TRAILING_MARKERS = (*(f"<|im_start|>{role}" for role in ("system", "user", "assistant")), *LITERAL_MARKERS)
+TRAILING_MARKERS = (*(f"<|im_start|>{role}" for role in ("system", "user", "assistant")), *LITERAL_MARKERS)
 _HEADING = r"###[ \t]*(?:Response|Instruction|Input|Output|Human|Assistant|User|System|回答|指令|输入|输出)[ \t]*[:：]"
 _A_HEADING = re2.compile(_HEADING)
 _LEADING = re2.compile(
@@ -229,8 +229,9 @@ _LEADING = re2.compile(
 )
 _LEADING_SENTENCE = re2.compile(r"^\s*(?:<s>\s*)+")
 _FIRST = "<[#"
-_LAST = ">]:："
-_ASCII_SPACE = " \t\n\f\r"
+COLONS = (":", "：")
+_LAST = "".join([">]", *COLONS])
+ASCII_SPACE = " \t\n\f\r"
 
 
 def template_markers(text: str) -> str:
@@ -255,9 +256,9 @@ def _without_endings(text: str, ending: Callable[[str], int]) -> str:
 
     ending: length of what is to go from the end of a text, 0 for nothing.
     """
-    kept, trimmed = text, text.rstrip(_ASCII_SPACE)
+    kept, trimmed = text, text.rstrip(ASCII_SPACE)
     while size := ending(trimmed):
-        kept = trimmed = trimmed[:-size].rstrip(_ASCII_SPACE)
+        kept = trimmed = trimmed[:-size].rstrip(ASCII_SPACE)
     return kept
 
 
@@ -266,9 +267,9 @@ def _sentence_end(text: str) -> int:
 
 
 def _marker_end(text: str) -> int:
-    if text.endswith(_TRAILING_MARKERS):
-        return next(len(marker) for marker in _TRAILING_MARKERS if text.endswith(marker))
-    start = text.rfind("###") if text[-1:] in (":", "：") else -1
+    if text.endswith(TRAILING_MARKERS):
+        return next(len(marker) for marker in TRAILING_MARKERS if text.endswith(marker))
+    start = text.rfind("###") if text.endswith(COLONS) else -1
     return len(text) - start if start >= 0 and _A_HEADING.fullmatch(text[start:]) else 0
 
 

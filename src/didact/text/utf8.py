@@ -33,6 +33,15 @@ def code_point(data, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def code_point_before(data, start, end):  # type: ignore[no-untyped-def]
+    """Decode the last code point of data[start:end], which is not empty: (code point, bytes it takes)."""
+    i = end - 1
+    while i > start and data[i] & 0xC0 == 0x80:
+        i -= 1
+    return code_point(data, i)
+
+
+@inlined
 def fold(state, code):  # type: ignore[no-untyped-def]
     """Fold one code point (or hash) into a running FNV-1a state."""
     return (state ^ np.uint64(code)) * FNV_PRIME
