@@ -13,7 +13,7 @@ from functools import cached_property
 from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
 from didact.curate.threads import in_threads
+from didact.records.table import in_one_piece
 from didact.remote.folder import Folder
 from didact.text.views import Segments
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,13 @@ class ChunkResult:
         name = f"{self.key}.{part}.arrow"
         return self.folder.file(name, self.marker["files"][name])
 
-    def segments(self, inside: I64) -> Segments:
-        """The texts of some of the chunk's rows, opened for kernels; those of all rows without copying."""
-        column = self.table("records")["segments"].combine_chunks()
-        return Segments.from_arrow(column if len(inside) == self.rows else column.take(pa.array(inside)))
+    def texts(self) -> Segments:
+        """The texts of the chunk's rows, opened for kernels."""
+        return Segments.from_arrow(in_one_piece(self.table("records")["segments"]))
+
+    def texts_of(self, inside: I64) -> Segments:
+        """Those of some rows."""
+        return Segments.from_arrow(in_one_piece(self.table("records")["segments"]).take(pa.array(inside)))
 
 
 class Mapped:
@@ -148,7 +154,8 @@ class Rows:
 
     def _parts(self) -> Iterator[tuple[ChunkResult, slice]]:
         """The chunks, and which rows are theirs."""
-        return ((chunk, slice(*bounds)) for chunk, bounds in zip(self.chunks, pairwise(self.offsets.tolist()), strict=True))
+        bounds = pairwise(self.offsets.tolist())
+        return ((chunk, slice(start, end)) for chunk, (start, end) in zip(self.chunks, bounds, strict=True))
 
     def _places_of(self, chunk: ChunkResult) -> dict[str, _Place]:
         if chunk.key not in self._places:
@@ -184,21 +191,12 @@ class Rows:
             if start < end:
                 yield self.chunks[index], order[start:end], inside[order[start:end]]
 
-    def sets(self, rows: I64, make: Callable[[Segments], tuple[U64, I64]], threads: int = 1) -> tuple[U64, I64]:
-        """Variable-length values of some rows, made chunk by chunk from their texts;
-        as values and offsets in the order of `rows`.
-
-        rows must ascend.
+    def over_texts(self, rows: I64, make: Callable[[Segments, I64], Made], threads: int = 1) -> Iterator[Made]:
+        """What is made of each chunk that holds some of the rows, in order: of its texts, and which rows of it they
+        are.
         """
-        values: list[U64] = []
-        lengths: list[I64] = []
         parts = ((chunk, inside) for chunk, _, inside in self.by_chunk(rows))
-        for got, offsets in in_threads(lambda part: make(part[0].segments(part[1])), parts, threads):
-            values.append(got)
-            lengths.append(np.diff(offsets))
-        if not values:
-            return np.zeros(0, np.uint64), np.zeros(1, np.int64)
-        return np.concatenate(values), np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+        return in_threads(lambda part: make(part[0].texts(), part[1]), parts, threads)
 
 
 def _places(path: Path) -> dict[str, _Place]:
