@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from didact.curate.order import sorted_order, sorted_unique
+from didact.curate.order import among, sorted_order, sorted_unique
 
 KEYS = st.one_of(
     st.integers(0, 2**64 - 1),
@@ -26,3 +26,10 @@ def test_the_order_is_that_of_a_stable_argsort(keys: list[int]) -> None:
 def test_unique_values_are_those_of_a_set(values: list[int]) -> None:
     """Each value stands once, in order."""
     assert sorted_unique(np.array(values, np.int64)).tolist() == sorted(set(values))
+
+
+@given(st.lists(KEYS, max_size=40), st.lists(KEYS, max_size=40))
+def test_values_are_found_among_others(values: list[int], others: list[int]) -> None:
+    """A value is among others when Python says so."""
+    found = among(np.array(values, np.uint64), np.array(others, np.uint64))
+    assert found.tolist() == [value in others for value in values]

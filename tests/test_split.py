@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from didact.curate.components import components, same_key_pairs
-from didact.curate.leaks import ShingleSets, nearest_training
+from didact.curate.leaks import ShingleSets, Tally, nearest_training, promising
 from didact.curate.order import I64
 from didact.curate.split import SplitInput, share_quotas, split_rows
 from didact.errors import EmptySplit
@@ -134,9 +134,45 @@ def test_leak_check_is_exact(held: list[set[int]], train: list[set[int]], thresh
     """
     records = [part for own in train for part in (own, {1, 2, 3})]
     places = 2 * np.arange(len(train))
-    nearest = nearest_training(sets_of(held), sets_of(records), places, threshold, threads)
+    tally = Tally(sets_of(records)).with_rows(places)
+    nearest = nearest_training(sets_of(held), sets_of(records), places, threshold, tally, threads)
     for i, own in enumerate(held):
         similar = [len(own & other) / len(own | other) if own and other else 0.0 for other in train]
         best = max(similar, default=0.0)
         assert nearest.similarity[i] == pytest.approx(best if best >= threshold else 0.0)
         assert nearest.rows[i] == (2 * similar.index(best) if best >= threshold and best else -1)
+
+
+@given(
+    st.lists(st.sets(st.integers(1, 12), max_size=7), min_size=1, max_size=12),
+    st.lists(st.sets(st.integers(1, 12), max_size=7), max_size=3),
+    st.sampled_from([0.2, 0.5, 0.6, 0.8, 1.0]),
+)
+def test_who_has_a_copy_among_few_is_promising(records: list[set[int]], few: list[set[int]], threshold: float) -> None:
+    """No record is left out that is as similar to one of few others, and none is taken twice."""
+    rows = np.arange(len(records))[::2]
+    found = promising(sets_of(records), rows, sets_of(few), threshold).tolist()
+    alike = {
+        row
+        for row in rows.tolist()
+        if any(len(records[row] & one) >= threshold * len(records[row] | one) and records[row] & one for one in few)
+    }
+    assert alike <= set(found) <= set(rows.tolist()) and len(set(found)) == len(found)
+
+
+def test_who_shares_nothing_with_few_is_not_promising() -> None:
+    """Of many records only those that hold enough of one of the others are looked at any further."""
+    records = [set(range(10 * i, 10 * i + 10)) for i in range(100)]
+    found = promising(sets_of(records), np.arange(100), sets_of([set(range(400, 408))]), 0.6)
+    assert 40 in found.tolist() and len(found) < 10
+
+
+@given(st.lists(st.sets(st.integers(1, 40), max_size=9), min_size=1, max_size=12), st.data())
+def test_a_tally_counts_no_hash_too_low(sets: list[set[int]], data: st.DataObject) -> None:
+    """Each hash is in as many of the rows counted at most as the tally says; a row given again counts no more."""
+    rows = data.draw(st.lists(st.integers(0, len(sets) - 1), unique=True))
+    once, again = (Tally(sets_of(sets)).with_rows(np.array(rows, np.int64)) for _ in range(2))
+    hashes = np.arange(1, 41, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    counted = once.of(hashes)
+    assert (counted >= [sum(value in sets[row] for row in rows) for value in range(1, 41)]).all()
+    assert (again.with_rows(np.array(rows, np.int64)).of(hashes) == counted).all()

@@ -13,7 +13,7 @@ from segments_of import column, view_of
 from strategies import PROSE, TEXT
 
 from didact.text.characters import SYMBOL, class_of
-from didact.text.fingerprints import SEPARATOR, number_fingerprints, text_fingerprints
+from didact.text.fingerprints import SEPARATOR, literal_fingerprints, number_fingerprints, text_fingerprints
 from didact.text.tokens import have_tokens, shingle_hash, shingles, tokenise
 from didact.text.views import Segments
 
@@ -92,6 +92,30 @@ def test_number_fingerprints_fold_numbers_and_signs(texts: list[str]) -> None:
             units += [SEPARATOR, sign, *map(ord, match.group())]
         found.append(folded(units) if units else 0)
     assert number_fingerprints(view_of(*texts)).tolist() == found
+
+
+QUOTED = st.text('ab `"\né中', max_size=30) | st.integers(77, 83).map(lambda length: f'x"{"é" * length}"y"')
+
+
+@given(st.lists(st.lists(QUOTED | PROSE, max_size=3), max_size=4))
+def test_literal_fingerprints_fold_what_stands_in_quotation_marks(rows: list[list[str]]) -> None:
+    """What is folded is, for each match of the pattern, its opening mark, the bytes in it, and a mark after it."""
+    view = Segments.from_arrow(column([[("text", "text", text) for text in row] for row in rows])).view("whole")
+    pattern = re.compile(r"`[^`\n]+`|\"[^\"\n]{1,80}\"")
+    literals = [[literal for text in row for literal in pattern.findall(text)] for row in rows]
+    assert literal_fingerprints(view).tolist() == [
+        folded([unit for literal in row for unit in (*literal.encode()[:-1], SEPARATOR)]) for row in literals
+    ]
+
+
+@given(ROWS, st.integers(1, 5), st.data())
+def test_a_view_of_some_records_has_nothing_of_the_others(rows: list[list[str]], n: int, data: st.DataObject) -> None:
+    """The shingles of the records chosen stay, and the others have none."""
+    view = Segments.from_arrow(column([[("text", "text", text) for text in row] for row in rows])).view("whole")
+    chosen = data.draw(st.sets(st.integers(0, len(rows) - 1))) if rows else set()
+    hashes, offsets = shingles(view.only(np.array(sorted(chosen), np.int64)), n)
+    found = [hashes[a:b].tolist() for a, b in pairwise(offsets)]
+    assert found == [shingles_by_hand(row, n) if place in chosen else [] for place, row in enumerate(rows)]
 
 
 def gaps_of(text: str) -> list[str]:

@@ -4,29 +4,23 @@ view.
 
 from __future__ import annotations
 
-import itertools
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from didact.build.rows import Rows
 from didact.curate.dedup import Pairs
-from didact.curate.leaks import ShingleSets, nearest_training
+from didact.curate.leaks import ShingleSets, Tally, nearest_training, promising
 from didact.curate.minhash import candidate_pairs, jaccard
 from didact.curate.order import I64, U64
 from didact.recipe.selection import MinHashSettings
+from didact.text.fingerprints import literal_fingerprints
 from didact.text.tokens import shingles
 from didact.text.views import Segments, View, ViewName
-
-_LITERAL = re.compile(r"`[^`\n]+`|\"[^\"\n]{1,80}\"")
-"""Code spans and quoted strings: what a template varies when it makes another question, beside numbers."""
-
 
 _BANDS_BYTES = 1 << 26
 """Keys of bands that are in memory together; when those of one band take more, it is alone."""
@@ -109,24 +103,19 @@ class Comparison:
     def _similarity(self, rows: I64, pairs: I64, view: ViewName) -> NDArray[np.float64]:
         """Exact Jaccard similarity of pairs in one view."""
         involved, local = _numbered(pairs)
-        make = partial(_view_shingles, view, self.settings.ngram)
-        return jaccard(*self.rows.sets(rows[involved], make, self.threads), local)
+        sets = _sets(self.rows, rows[involved], lambda texts: texts.view(view), self.settings.ngram, self.threads)
+        return jaccard(sets.hashes, sets.offsets, local)
 
     def _same_literals(self, rows: I64, pairs: I64) -> NDArray[np.bool_]:
         """Pairs that agree on what they quote."""
         involved, local = _numbered(pairs)
-        literals = self._literals(rows[involved])
-        return np.array([literals[a] == literals[b] for a, b in rows[involved][local].tolist()], np.bool_)
+        found = self.rows.over_texts(rows[involved], self._literals, self.threads)
+        literals = np.concatenate([np.zeros(0, np.uint64), *found])
+        return literals[local[:, 0]] == literals[local[:, 1]]
 
-    def _literals(self, rows: I64) -> dict[int, list[str]]:
-        """Code spans and quoted strings of each row, in order."""
-        found: dict[int, list[str]] = {}
-        for chunk, places, inside in self.rows.by_chunk(rows):
-            texts = texts_of(chunk.segments(inside), compared_views(self.settings))
-            for row, own in zip(rows[places].tolist(), texts, strict=True):
-                quoting = (text for text in own if "`" in text or '"' in text)
-                found[row] = [literal for text in quoting for literal in _LITERAL.findall(text)]
-        return found
+    def _literals(self, texts: Segments, inside: I64) -> U64:
+        """What some of a chunk's rows quote."""
+        return literal_fingerprints(view_of(texts, compared_views(self.settings)).only(inside))[inside]
 
     def ranking(self, rows: I64) -> I64:
         """Places of `rows`, the one to keep first, by the recipe's policy; ties go to the smaller content key."""
@@ -153,20 +142,23 @@ def _numbered(pairs: I64) -> tuple[I64, I64]:
     return involved, local.reshape(-1, 2).astype(np.int64)
 
 
-def _view_shingles(view: ViewName, ngram: int, segments: Segments) -> tuple[U64, I64]:
-    return shingles(segments.view(view), ngram)
+def _sets(rows: Rows, chosen: I64, view: Callable[[Segments], View], n: int, threads: int) -> ShingleSets:
+    """The shingles of n tokens of some rows, which ascend, in a view."""
+
+    def made(texts: Segments, inside: I64) -> tuple[U64, I64]:
+        # The other rows are passed over: to copy the texts of these would take as long as to walk them.
+        hashes, offsets = shingles(view(texts).only(inside), n)
+        return hashes, np.diff(offsets)[inside]
+
+    hashes, lengths = [np.zeros(0, np.uint64)], [np.zeros(1, np.int64)]
+    for own, sizes in rows.over_texts(chosen, made, threads):
+        hashes.append(own)
+        lengths.append(sizes)
+    return ShingleSets(np.concatenate(hashes), np.cumsum(np.concatenate(lengths)))
 
 
-def _prompt_shingles(ngram: int, segments: Segments) -> tuple[U64, I64]:
-    return shingles(view_of(segments, ("prompt", "text")), ngram)
-
-
-def texts_of(segments: Segments, views: tuple[ViewName, ...]) -> list[list[str]]:
-    """The texts of some views, record by record."""
-    mask = view_of(segments, views).mask
-    texts = segments.texts.filter(pa.array(mask)).to_pylist()
-    bounds = np.concatenate([[0], np.cumsum(mask)])[segments.record_offsets].tolist()
-    return [texts[start:end] for start, end in itertools.pairwise(bounds)]
+def _prompts(segments: Segments) -> View:
+    return view_of(segments, ("prompt", "text"))
 
 
 @dataclass
@@ -182,18 +174,22 @@ class PromptSets:
     @cached_property
     def sets(self) -> ShingleSets:
         """The set of each row."""
-        return ShingleSets(*self.rows.sets(self.living, partial(_prompt_shingles, self.ngram), self.threads))
+        return _sets(self.rows, self.living, _prompts, self.ngram, self.threads)
+
+    @cached_property
+    def _tally(self) -> Tally:
+        return Tally(self.sets)
 
     def near_copies(self, held: I64, train: I64, threshold: float) -> NDArray[np.bool_]:
         """Places of `living`: those among `held` that have one of `train` at or above the threshold, and the most
         similar one of each.
         """
-        # A few training rows are looked through alone, all of them where they are.
-        few = len(train) < len(self.living) // 4
-        records, rows = (self.sets.take(train), np.arange(len(train))) if few else (self.sets, train)
-        nearest = nearest_training(self.sets.take(held), records, rows, threshold, self.threads)
+        if len(train) < len(self.living) // 4:
+            held = promising(self.sets, held, self.sets.take(train), threshold)
+        tally = self._tally.with_rows(train)
+        nearest = nearest_training(self.sets.take(held), self.sets, train, threshold, tally, self.threads)
         leaking = nearest.rows >= 0
         found = np.zeros(len(self.living), np.bool_)
         found[held[leaking]] = True
-        found[train[nearest.rows[leaking]] if few else nearest.rows[leaking]] = True
+        found[nearest.rows[leaking]] = True
         return found

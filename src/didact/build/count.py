@@ -47,7 +47,7 @@ def _sample(rows: Rows, train: I64, size: int, key: str) -> Iterator[str]:
     reached = np.cumsum(rows.column("size")[order])
     chosen = np.sort(order[: int(np.searchsorted(reached, size)) + 1])
     for chunk, _, inside in rows.by_chunk(chosen):
-        yield from chunk.segments(inside).texts.to_pylist()
+        yield from chunk.texts_of(inside).texts.to_pylist()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from didact.build.compare import Comparison
 from didact.build.rows import Rows
 from didact.curate.dedup import exact_duplicates, keep_best
 from didact.curate.filters import KEPT, bounds_of, decide, signals_of
-from didact.curate.order import I64
+from didact.curate.order import I64, U64
 from didact.errors import AccountingError, NothingKept
 from didact.recipe.selection import DedupSettings, FilterRule
+from didact.records.table import hexadecimal
 from didact.store.manifest import Account
 
 
@@ -148,7 +149,7 @@ def find_duplicates(fates: Fates, settings: DedupSettings, threads: int = 1) -> 
     if settings.exact:
         twins, kept = exact_duplicates(keys[rows])
         if len(twins):
-            evidence = tuple(f"same content as {_hex(ids[row])}" for row in rows[kept])
+            evidence = tuple(f"same content as {key}" for key in _hex(ids[rows[kept]]))
             losses.append(Loss("dedup", "duplicate.exact", rows[twins], evidence, rows[kept]))
         rows = np.delete(rows, twins)
     if settings.minhash is not None:
@@ -157,9 +158,8 @@ def find_duplicates(fates: Fates, settings: DedupSettings, threads: int = 1) -> 
         rows = rows[alike]
         twins, kept, similarity = keep_best(len(rows), pairs, compare.ranking(rows))
         if len(twins):
-            evidence = tuple(
-                f"Jaccard {s:.3f} with {_hex(ids[row])}" for row, s in zip(rows[kept], similarity.tolist(), strict=True)
-            )
+            like = zip(_hex(ids[rows[kept]]), similarity.tolist(), strict=True)
+            evidence = tuple(f"Jaccard {share:.3f} with {key}" for key, share in like)
             losses.append(Loss("dedup", "duplicate.near", rows[twins], evidence, rows[kept]))
     return losses
 
@@ -192,5 +192,6 @@ def duplicates_from(table: pa.Table) -> list[Loss]:
     return found
 
 
-def _hex(key: NDArray[np.uint64]) -> str:
-    return key.astype("<u8").tobytes().hex()
+def _hex(keys: U64) -> list[str]:
+    found: list[str] = hexadecimal(keys.astype("<u8").view(np.uint8).reshape(-1, 16)).to_pylist()
+    return found

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from didact.build.compare import PromptSets
 from didact.build.rows import Rows
 from didact.build.stage_results import Result
+from didact.curate.order import among
 from didact.curate.split import SPLITS, TEST, VALIDATION, SplitInput, share_quotas, split_rows
 from didact.errors import AccountingError
 from didact.recipe.load import Recipe
@@ -93,7 +94,7 @@ def _checked(
     if not held.any():
         return None
     keys = rows.column("prompt_key")[living]
-    same = np.isin(keys[held], keys[~held]) & (keys[held] != 0)
+    same = among(keys[held], keys[~held]) & (keys[held] != 0)
     near = prompts.near_copies(np.flatnonzero(held), np.flatnonzero(~held), threshold) & held
     if same.any() or near.any():
         raise AccountingError(

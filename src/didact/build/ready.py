@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from didact.build.compare import view_of
 from didact.build.per_record import ON_FILE
 from didact.curate.dedup import Pairs, keep_best
-from didact.curate.leaks import ShingleSets, nearest_training
+from didact.curate.leaks import ShingleSets, Tally, nearest_training, promising
 from didact.curate.minhash import candidate_pairs, jaccard
 from didact.curate.split import SplitInput, split_rows
 from didact.engine.base import Engine, Item, Result
@@ -21,6 +20,7 @@ from didact.records import PlainText
 from didact.records.columns import Place, to_table
 from didact.render.learning import learn
 from didact.render.pretokens import code_point_classes
+from didact.text.fingerprints import literal_fingerprints
 from didact.text.tokens import have_tokens, shingles
 from didact.text.views import Segments, View
 
@@ -81,11 +81,13 @@ def load_kernels() -> None:
     rows = np.arange(3)
     records = [PlainText(id="0" * 32, text="Two words.") for _ in rows]
     segments = Segments.from_arrow(to_table(records, [Place("", 0, 1, 0)] * 3)["segments"].combine_chunks())
-    for view in (segments.view("text"), view_of(segments, ("text",))):
-        sets = ShingleSets(*shingles(view, 5))
+    view = segments.view("text").only(rows)
+    sets = ShingleSets(*shingles(view, 5))
+    literal_fingerprints(view)
     pairs = candidate_pairs(np.zeros((1, 3), np.uint64))
     keep_best(3, Pairs(pairs[:, 0], pairs[:, 1], jaccard(sets.hashes, sets.offsets, pairs)), rows)
-    nearest_training(sets.take(rows[:1]), sets, rows[1:], 0.5)
+    promising(sets, rows[:1], sets.take(rows[1:]), 0.5)
+    nearest_training(sets.take(rows[:1]), sets, rows[1:], 0.5, Tally(sets).with_rows(rows[1:]))
     given = SplitInput(np.arange(3, dtype=np.uint64), np.zeros(3, np.int32), (np.zeros(3, np.uint64),))
     split_rows(given, SplitSettings(), {}, "", lambda held, train: np.zeros(3, np.bool_))
     learn(["two words"], (), 300, 1)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
 from didact.curate.threads import in_threads
-from didact.records.table import fixed_bytes
+from didact.records.table import in_one_piece
 from didact.remote.folder import Folder
 from didact.text.views import Segments
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +45,25 @@ class ChunkResult:
 
     def table(self, part: str) -> pa.Table:
         """The chunk's `records`, `side` or `rejected` table, mapped from disk."""
-        with pa.memory_map(str(self._file(part))) as source:
+        with pa.memory_map(str(self.file(part))) as source:
             return pa.ipc.open_file(source).read_all()
 
     def mapped(self, part: str) -> Mapped:
         """The same, to be kept open for many small reads."""
-        return Mapped(self._file(part))
+        return Mapped(self.file(part))
 
-    def _file(self, part: str) -> Path:
+    def file(self, part: str) -> Path:
+        """The file of a table, on this disk."""
         name = f"{self.key}.{part}.arrow"
         return self.folder.file(name, self.marker["files"][name])
 
-    def segments(self, inside: I64) -> Segments:
-        """The texts of some of the chunk's rows, opened for kernels; those of all rows without copying."""
-        column = self.table("records")["segments"].combine_chunks()
-        return Segments.from_arrow(column if len(inside) == self.rows else column.take(pa.array(inside)))
+    def texts(self) -> Segments:
+        """The texts of the chunk's rows, opened for kernels."""
+        return Segments.from_arrow(in_one_piece(self.table("records")["segments"]))
+
+    def texts_of(self, inside: I64) -> Segments:
+        """Those of some rows."""
+        return Segments.from_arrow(in_one_piece(self.table("records")["segments"]).take(pa.array(inside)))
 
 
 class Mapped:
@@ -72,12 +79,25 @@ class Mapped:
         self._map.madvise(mmap.MADV_DONTNEED)
 
 
+class _Place(NamedTuple):
+    """Where a column of a side table lies in its file, in which it stands as in memory: one batch, no nulls."""
+
+    start: int
+    kind: np.dtype[Any]
+    width: int
+    """Values in each row."""
+
+
 @dataclass(frozen=True)
 class Rows:
     """The kept rows of a build. Every array has one entry per row, in canonical order."""
 
     chunks: tuple[ChunkResult, ...]
     sources: tuple[str, ...]
+    _places: dict[str, dict[str, _Place]] = field(default_factory=dict, repr=False, compare=False)
+    """Side columns of each chunk whose side table was opened, by its key. Arrow takes 0.4 ms to open one, as long as
+    reading ten of its columns takes, and a build asks for columns two dozen times.
+    """
 
     @cached_property
     def offsets(self) -> I64:
@@ -95,7 +115,7 @@ class Rows:
 
     def of(self, source: str) -> Rows:
         """The rows of one source alone."""
-        return Rows(tuple(chunk for chunk in self.chunks if chunk.source == source), self.sources)
+        return Rows(tuple(chunk for chunk in self.chunks if chunk.source == source), self.sources, self._places)
 
     def column(self, name: str) -> NDArray[Any]:
         """A numeric side column of all rows; not a number where a chunk did not measure it, since only some sources
@@ -104,25 +124,53 @@ class Rows:
         return self.columns([name])[0]
 
     def columns(self, names: Sequence[str]) -> list[NDArray[Any]]:
-        """Several numeric side columns; opening a table takes longer than reading a column."""
-        # Each table is let go at once: what stays mapped counts as this process's memory.
-        parts = [[_numbers(side, name) for name in names] for side in (chunk.table("side") for chunk in self.chunks)]
-        return [_joined(list(own), np.zeros(0)) for own in zip(*parts, strict=True)] or [np.zeros(0) for _ in names]
+        """Several numeric side columns."""
+        # Read, not mapped: what stays mapped counts as this process's memory.
+        found = [np.empty(len(self), self._kind(name)) for name in names]
+        for chunk, part in self._parts():
+            places = self._places_of(chunk)
+            with FileIO(chunk.file("side")) as file:
+                for name, column in zip(names, found, strict=True):
+                    column[part] = _read(file, places[name], chunk.rows)[:, 0] if name in places else np.nan
+        return found
 
     def width(self, name: str) -> int:
         """Size of the lists in a side column of fixed-size lists; 0 without chunks."""
-        return next((chunk.table("side").schema.field(name).type.list_size for chunk in self.chunks), 0)
+        return next((self._places_of(chunk)[name].width for chunk in self.chunks), 0)
 
     def at(self, name: str, places: slice) -> U64:
         """The values at some places of a side column of fixed-size lists of 64-bit words, (places, rows)."""
-        parts = [_at(chunk.table("side").column(name).combine_chunks(), places) for chunk in self.chunks]
-        return np.concatenate(parts, axis=1) if parts else np.zeros((0, 0), np.uint64)
+        found = np.empty((len(range(self.width(name))[places]), len(self)), np.uint64)
+        for chunk, part in self._parts():
+            found[:, part] = self._whole(chunk, name)[:, places].T
+        return found
 
     def keys(self, name: str) -> U64:
         """A 16-byte side column as (rows, 2) 64-bit words."""
-        tables = (chunk.table("side") for chunk in self.chunks)
-        parts = [fixed_bytes(side.column(name)).view("<u8").copy() for side in tables]
-        return _joined(parts, np.zeros((0, 2), np.uint64))
+        found = np.empty((len(self), 2), np.uint64)
+        for chunk, part in self._parts():
+            found[part] = self._whole(chunk, name)
+        return found
+
+    def _parts(self) -> Iterator[tuple[ChunkResult, slice]]:
+        """The chunks, and which rows are theirs."""
+        bounds = pairwise(self.offsets.tolist())
+        return ((chunk, slice(start, end)) for chunk, (start, end) in zip(self.chunks, bounds, strict=True))
+
+    def _places_of(self, chunk: ChunkResult) -> dict[str, _Place]:
+        if chunk.key not in self._places:
+            self._places[chunk.key] = _places(chunk.file("side"))
+        return self._places[chunk.key]
+
+    def _kind(self, name: str) -> np.dtype[Any]:
+        """What holds the numbers of all chunks, and what stands for those that a chunk did not measure."""
+        places = [self._places_of(chunk).get(name) for chunk in self.chunks]
+        kinds = {np.dtype(np.float32) if place is None else place.kind for place in places}
+        return np.result_type(*kinds) if kinds else np.dtype(np.float64)
+
+    def _whole(self, chunk: ChunkResult, name: str) -> NDArray[Any]:
+        with FileIO(chunk.file("side")) as file:
+            return _read(file, self._places_of(chunk)[name], chunk.rows)
 
     @cached_property
     def ids(self) -> U64:
@@ -143,37 +191,38 @@ class Rows:
             if start < end:
                 yield self.chunks[index], order[start:end], inside[order[start:end]]
 
-    def sets(self, rows: I64, make: Callable[[Segments], tuple[U64, I64]], threads: int = 1) -> tuple[U64, I64]:
-        """Variable-length values of some rows, made chunk by chunk from their texts;
-        as values and offsets in the order of `rows`.
-
-        rows must ascend.
+    def over_texts(self, rows: I64, make: Callable[[Segments, I64], Made], threads: int = 1) -> Iterator[Made]:
+        """What is made of each chunk that holds some of the rows, in order: of its texts, and which rows of it they
+        are.
         """
-        values: list[U64] = []
-        lengths: list[I64] = []
         parts = ((chunk, inside) for chunk, _, inside in self.by_chunk(rows))
-        for got, offsets in in_threads(lambda part: make(part[0].segments(part[1])), parts, threads):
-            values.append(got)
-            lengths.append(np.diff(offsets))
-        if not values:
-            return np.zeros(0, np.uint64), np.zeros(1, np.int64)
-        return np.concatenate(values), np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+        return in_threads(lambda part: make(part[0].texts(), part[1]), parts, threads)
 
 
-def _joined(parts: list[NDArray[Any]], none: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate(parts) if parts else none
+def _places(path: Path) -> dict[str, _Place]:
+    """Where each column of a side table is in its file, all in whole bytes and one batch, as they were written."""
+    with pa.memory_map(str(path)) as source:
+        first = source.read_buffer(1).address
+        table = pa.ipc.open_file(source).read_all()
+    return {name: _place(column, first) for name, column in zip(table.schema.names, table.columns, strict=True)}
 
 
-def _numbers(side: pa.Table, name: str) -> NDArray[Any]:
-    if name not in side.schema.names:
-        return np.full(side.num_rows, np.nan, np.float32)
-    numbers: NDArray[Any] = side.column(name).combine_chunks().to_numpy(zero_copy_only=False)
-    return numbers.copy()
+def _place(column: pa.ChunkedArray, first: int) -> _Place:
+    """first: address at which the file begins."""
+    start = column.chunk(0).buffers()[-1].address - first if len(column) else 0
+    if pa.types.is_fixed_size_binary(column.type):
+        return _Place(start, np.dtype("<u8"), column.type.byte_width // 8)
+    if pa.types.is_fixed_size_list(column.type):
+        return _Place(start, np.dtype(column.type.value_type.to_pandas_dtype()), column.type.list_size)
+    return _Place(start, np.dtype(column.type.to_pandas_dtype()), 1)
 
 
-def _at(lists: pa.FixedSizeListArray, places: slice) -> U64:
-    values: U64 = lists.flatten().to_numpy().reshape(len(lists), lists.type.list_size)
-    return np.ascontiguousarray(values[:, places].T)
+def _read(file: FileIO, place: _Place, rows: int) -> NDArray[Any]:
+    """A side column, (rows, width)."""
+    found = np.empty((rows, place.width), place.kind)
+    file.seek(place.start)
+    file.readinto(found.data.cast("B") if found.size else b"")
+    return found
 
 
 def in_order(results: Sequence[ChunkResult]) -> tuple[ChunkResult, ...]:

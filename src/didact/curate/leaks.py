@@ -2,8 +2,9 @@
 
 Prefix filtering (Chaudhuri, Ganti & Kaushik 2006): two sets with Jaccard >= t share at least ceil(t |A|) members of A,
 so any |A| - ceil(t |A|) + 1 members of A hold one of them. Only the rarest that many shingles of a held-out record are
-indexed, and of those the ones that occur in training. Training records stream past twice, once for counting; nearly all
-of their shingles are turned away by a few bits. Every candidate is verified by merging the two sorted sets.
+indexed, and of those the ones that occur in training, by a tally that is made once and counts none too low. Training
+records stream past; nearly all of their shingles are turned away by a few bits. Every candidate is verified by merging
+the two sorted sets.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ from didact.text.tokens import parted
 
 _BITS = 16
 """Bits of a filter for each hash: one in sixteen that was not put in is let through."""
+_SHARED = 8
+"""Hashes for each slot of a tally. With one it takes four times as long to fill, as it leaves the processor's caches,
+and what is rare is told from what is frequent with eight as well.
+"""
+_FEW = 1 << 12
+"""Records of which one thread finds the nearest before another has begun."""
+_SLOTS = 1 << 25
+"""The most slots of a tally."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +140,31 @@ def _filter(hashes: U64) -> U64:
 
 
 @kernel
-def _count(table: _Table, hashes: U64, offsets: I64, rows: I64, counts: I64) -> None:
-    """Count in how many of the rows each hash of the table is."""
+def _tally(hashes: U64, offsets: I64, rows: I64, counts: NDArray[np.uint32]) -> None:
     for row in rows:
         for k in range(offsets[row], offsets[row + 1]):
-            if _passes(table.filter, hashes[k]):
-                place = table.slots[_slot(table.slots, table.hashes, hashes[k])] - 1
-                if place >= 0:
-                    counts[place] += 1
+            counts[hashes[k] & np.uint64(counts.size - 1)] += np.uint32(1)
+
+
+class Tally:
+    """In how many training records each hash is, at most: hashes that end in the same bits are counted as one."""
+
+    def __init__(self, records: ShingleSets) -> None:
+        self._records = records
+        slots = min(_SLOTS, 1 << (len(records.hashes) // _SHARED).bit_length())
+        self._counts = np.zeros(slots, np.uint32)
+        self._counted = np.zeros(len(records.offsets) - 1, np.bool_)
+
+    def with_rows(self, train: I64) -> Tally:
+        """The same, with those of some records that were not counted before."""
+        new = train[~self._counted[train]]
+        _tally(self._records.hashes, self._records.offsets, new, self._counts)
+        self._counted[new] = True
+        return self
+
+    def of(self, hashes: U64) -> I64:
+        """In how many records each hash is, at most."""
+        return self._counts[hashes & np.uint64(len(self._counts) - 1)].astype(np.int64)
 
 
 @part
@@ -232,20 +258,15 @@ def _nearest(
 
 
 def nearest_training(
-    held: ShingleSets, records: ShingleSets, train: I64, threshold: float, threads: int = 1
+    held: ShingleSets, records: ShingleSets, train: I64, threshold: float, tally: Tally, threads: int = 1
 ) -> Nearest:
     """The nearest training record of each held-out one, among those with Jaccard >= threshold (> 0).
 
-    train: which of the records are in training; the first of equally similar ones is found. Empty sets have no
-    neighbour. The result does not depend on `threads`.
+    train: which of the records are in training; the first of equally similar ones is found.  tally: of the records,
+    those in training among them. Empty sets have no neighbour. The result does not depend on `threads`.
     """
     table, places = _table(held.hashes)
-    parts = [own for own in np.array_split(train, threads) if len(own)]
-
-    def counted(rows: I64) -> I64:
-        counts = np.zeros(len(table.hashes), np.int64)
-        _count(table, records.hashes, records.offsets, rows, counts)
-        return counts
+    parts = [own for own in np.array_split(train, threads if len(train) > _FEW else 1) if len(own)]
 
     def found(rows: I64) -> tuple[I64, NDArray[np.float64]]:
         size = len(held.offsets) - 1
@@ -256,7 +277,7 @@ def nearest_training(
         )  # fmt: skip
         return best_row, best
 
-    counts = sum(in_threads(counted, parts, threads), np.zeros(len(table.hashes), np.int64))
+    counts = tally.of(table.hashes)
     rows, shingles = _indexed(held, places, counts, threshold)
     order = np.argsort(shingles, kind="stable")
     members, starts = rows[order], np.searchsorted(shingles[order], np.arange(len(counts) + 1)).astype(np.int64)
@@ -266,6 +287,25 @@ def nearest_training(
         better = theirs > best
         best_row, best = np.where(better, their_row, best_row), np.where(better, theirs, best)
     return Nearest(best_row, best)
+
+
+@kernel
+def _hold_enough(words: U64, hashes: U64, offsets: I64, rows: I64, threshold: float, enough: NDArray[np.bool_]) -> None:
+    """Whether so many of a row's hashes may have been put into the filter that it can be similar to what was."""
+    for k in range(rows.size):
+        start, end = offsets[rows[k]], offsets[rows[k] + 1]
+        there = 0
+        for i in range(start, end):
+            there += _passes(words, hashes[i])
+        # For the tolerance see `_rarest`.
+        enough[k] = there >= threshold * (end - start) - 1e-9
+
+
+def promising(records: ShingleSets, rows: I64, others: ShingleSets, threshold: float) -> I64:
+    """Those of some records that may have Jaccard >= threshold with one of few others: of A they must hold t |A|."""
+    enough = np.empty(len(rows), np.bool_)
+    _hold_enough(_filter(others.hashes), records.hashes, records.offsets, rows, threshold, enough)
+    return rows[enough]
 
 
 def _indexed(held: ShingleSets, places: I64, counts: I64, threshold: float) -> tuple[I64, I64]:

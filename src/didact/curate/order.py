@@ -50,6 +50,12 @@ def sorted_unique(values: I64) -> I64:
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
+def among(values: U64, others: U64) -> NDArray[np.bool_]:
+    """Whether each value is one of the others; by sorting these, which takes `np.isin` a hash table."""
+    ordered = np.sort(others)
+    return np.searchsorted(ordered, values, side="left") < np.searchsorted(ordered, values, side="right")
+
+
 def keyed_order(ids: U64, key: str, *parts: str) -> I64:
     """A permutation of the rows that depends on their ids and the key only; rows with equal ids keep their order.
 

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from didact.curate.components import components, same_key_pairs
-from didact.curate.order import I64, U64, keyed_order
+from didact.curate.order import I64, U64, keyed_order, sorted_unique
 from didact.errors import EmptySplit
 from didact.recipe.selection import SplitSettings
 
@@ -152,7 +152,7 @@ def _leaking(labels: I64, before: NDArray[np.int8], split: NDArray[np.int8], lea
     for one, other in ((held & ~was, ~held), (held & was, was & ~held)):
         if one.any() and other.any():
             found |= leaks(np.flatnonzero(one).astype(np.int64), np.flatnonzero(other).astype(np.int64))
-    return np.unique(labels[found])
+    return sorted_unique(labels[found])
 
 
 def _return_leaks(labels: I64, split: NDArray[np.int8], leaking: I64, leaks: Leaks) -> NDArray[np.int8]:

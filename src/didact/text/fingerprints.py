@@ -1,4 +1,4 @@
-"""Hashes of what two near-duplicates must agree on exactly: the whole text, and its numbers in order."""
+"""Hashes of what two near-duplicates must agree on exactly: the whole text, its numbers and its quotations in order."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ SEPARATOR = 0x110000
 _DIGIT = np.uint8(DIGIT)
 _SPACE = np.uint8(SPACE)
 _SYMBOL = np.uint8(SYMBOL)
+_QUOTE, _TICK, _NEWLINE = np.uint8(ord('"')), np.uint8(ord("`")), np.uint8(ord("\n"))
+_QUOTED = 80
+"""Characters between two quotation marks; what is longer is no string that a template puts in."""
 _SEVEN, _BYTE, _LAST = np.uint64(7), np.uint64(8), np.uint64(0x80 << 56)
 
 
@@ -114,4 +117,57 @@ def number_fingerprints(view: View) -> npt.NDArray[np.uint64]:
     """
     out = np.empty(len(view), np.uint64)
     _number_hashes(*view.arrays, tables().classes, out)
+    return out
+
+
+@part
+def _literal_end(data, start, end, mark):  # type: ignore[no-untyped-def]
+    """Where the quotation that has begun before `start` ends, at its second mark; `start` where it is none."""
+    i, characters = start, 0
+    while i < end and data[i] != mark and data[i] != _NEWLINE and (mark == _TICK or characters <= _QUOTED):
+        characters += (data[i] & 0xC0) != 0x80
+        i += 1
+    return i if i < end and data[i] == mark and (mark == _TICK or characters <= _QUOTED) else start
+
+
+@part
+def _literal_hash(data, start, end, state):  # type: ignore[no-untyped-def]
+    """Fold a segment's code spans and quoted strings into the state."""
+    i = start
+    while i < end:
+        if i + 8 <= end:
+            eight = eight_bytes(data, i)
+            skipped = first_place(equal(eight, 0x22) | equal(eight, 0x60))
+            i += skipped
+            if skipped == 8:
+                continue
+        mark = data[i]
+        i += 1
+        if mark in (_QUOTE, _TICK):
+            last = _literal_end(data, i, end, mark)
+            if last > i:
+                state = fold(state, mark)
+                for k in range(i, last):
+                    state = fold(state, data[k])
+                state, i = fold(state, SEPARATOR), last + 1
+    return state
+
+
+@kernel
+def _literal_hashes(data, text_offsets, record_offsets, mask, out):  # type: ignore[no-untyped-def]
+    for r in range(len(out)):
+        state = FNV_OFFSET
+        for s in range(record_offsets[r], record_offsets[r + 1]):
+            if mask[s]:
+                state = _literal_hash(data, text_offsets[s], text_offsets[s + 1], state)
+        out[r] = mix(state)
+
+
+def literal_fingerprints(view: View) -> npt.NDArray[np.uint64]:
+    """A hash of what each record has between backticks, and between straight quotation marks up to `_QUOTED`
+    characters, on one line: what a template varies when it makes another question, beside numbers. Equal for equal
+    sequences.
+    """
+    out = np.empty(len(view), np.uint64)
+    _literal_hashes(*view.arrays, out)
     return out

@@ -275,18 +275,27 @@ def words_of(view: View) -> Words:
 
 @kernel
 def _shingles(  # type: ignore[no-untyped-def]
-    data, text_offsets, record_offsets, mask, classes, hashes, bounds, n, tokens, places, out, offsets
-):
-    """Fill `out` and `offsets`; room is as for `_visible_tokens` and `_sort`."""
+    data, text_offsets, record_offsets, mask, classes, lower, known, hashes, sizes, bounds, n, tokens, places, out,
+    offsets,
+):  # fmt: skip
+    """Fill `out` and `offsets`; room is as for `_visible_tokens` and `_sort`.
+
+    known: whether `hashes` and `bounds` are those of `Words`; else the arrays have room for one segment's.
+    """
     offsets[0] = 0
     for r in range(len(record_offsets) - 1):
         at = offsets[r]
         for s in range(record_offsets[r], record_offsets[r + 1]):
-            if mask[s] and bounds[s] < bounds[s + 1]:
-                at = _segment_shingles(hashes[bounds[s] :], bounds[s + 1] - bounds[s], n, out, at)
-            elif mask[s]:
-                count = _visible_tokens(data, text_offsets[s], text_offsets[s + 1], classes, tokens)
-                at = _segment_shingles(tokens, count, n, out, at)
+            if mask[s]:
+                start, end = text_offsets[s], text_offsets[s + 1]
+                if known:
+                    first, count = bounds[s], bounds[s + 1] - bounds[s]
+                else:
+                    first, count = np.int64(0), segment_words(data, start, end, classes, lower, hashes, sizes)
+                if count:
+                    at = _segment_shingles(hashes[first:], count, n, out, at)
+                else:
+                    at = _segment_shingles(tokens, _visible_tokens(data, start, end, classes, tokens), n, out, at)
         offsets[r + 1] = _sorted_unique(out, offsets[r], at, tokens, places)
 
 
@@ -297,13 +306,14 @@ def shingles(view: View, n: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np
     """
     if n < 1:
         raise ValueError(f"a shingle has at least one token, got n = {n}")
-    words = view.words if view.words is not None else words_of(view)
     # No text has more tokens or shingles than bytes. Pages of memory that stay unused cost nothing.
     bytes_of = view.sizes
     longest = int(bytes_of.max(initial=0))
     tokens, places = np.empty(longest, np.uint64), np.zeros(max(2 * longest, 64) + 1, np.int64)
     out, offsets = np.empty(int(bytes_of.sum()), np.uint64), np.empty(len(view) + 1, np.int64)
-    _shingles(*view.arrays, tables().classes, words.hashes, words.bounds, n, tokens, places, out, offsets)
+    room = Words(np.empty(longest, np.uint64), np.empty(longest, np.int32), np.zeros(1, np.int64))
+    known = view.words is not None
+    _shingles(*view.arrays, *tables(), known, *(view.words or room), n, tokens, places, out, offsets)
     return out[: offsets[-1]].copy(), offsets
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -58,6 +58,12 @@ class View:
 
     def __len__(self) -> int:
         return len(self.record_offsets) - 1
+
+    def only(self, records: npt.NDArray[np.int64]) -> View:
+        """The same segments of some records, and none of the others."""
+        chosen = np.zeros(len(self), np.bool_)
+        chosen[records] = True
+        return replace(self, mask=self.mask & np.repeat(chosen, np.diff(self.record_offsets)))
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
