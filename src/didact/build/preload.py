@@ -7,6 +7,8 @@ here may start a thread: a thread of the parent does not exist in what is forked
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from didact.build import count, losses, per_record, shard_files, side_columns
@@ -14,12 +16,15 @@ from didact.build.depends import SIGNALS
 from didact.engine.unused import leave_out_unused
 from didact.recipe.cleaning import CleanSettings
 from didact.recipe.selection import MinHashSettings
+from didact.recipe.sources import Source
 from didact.records import QA, PlainText
-from didact.records.columns import Place, to_table
+from didact.records.columns import Columns, Place, to_table
 from didact.records.forms import forms_of, slots_of
 from didact.records.table import texts_column
 from didact.render.byte_pairs import BytePairs
 from didact.render.pretokens import byte_alphabet
+from didact.sources.blocks import Block, SourceFile
+from didact.sources.read import read_block
 from didact.text.slots import Room, Taken
 
 __all__ = ["count", "losses", "per_record", "shard_files", "side_columns"]
@@ -28,8 +33,18 @@ _RECORDS = 300
 """Enough for cleaning to use its kernels."""
 
 
+def _read_rows() -> None:
+    """Read a few rows of JSON that are alike."""
+    row = b'{"prompt":"What?","completion":"That."}'
+    ends = np.arange(1, 5) * (len(row) + 1) - 1
+    block = Block("", "", "jsonl", 0, b"\n".join([row] * 4), ends - len(row), ends, np.arange(1, 5))
+    file = SourceFile("", Path(), "", "jsonl", "prompt_completion")
+    read_block(block, file, Source(path="rows", format="prompt_completion"), into=Columns())
+
+
 def _run_kernels() -> None:
     leave_out_unused()
+    _read_rows()
     # The blank at the end is for the kernel that writes clean texts.
     records = [QA(id="0" * 32, question=f"What is {n}, “word”? ", answers=[]) for n in range(_RECORDS)]
     table = to_table([*records, PlainText(id="0" * 32, text="Text.")], [Place("", 0, 1, 0)] * (_RECORDS + 1))
