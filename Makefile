@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_STORE ?= demo
+# Processes that share the default tests; a file's tests stay together, so that what they share is made once.
+TEST_WORKERS ?= 2
 
 .PHONY: help demo test test-all lint format schemas docs bench clean
 
@@ -26,9 +28,12 @@ demo: $(READY)
 	@echo "== didact run sample_data/recipe.yaml --store $(DEMO_STORE)"
 	@$(BIN)/didact run sample_data/recipe.yaml --store $(DEMO_STORE)
 
+# Tests start Python hundreds of times: its compiled modules are kept, even where the environment says otherwise.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
 test: lint
-	@echo "== pytest"
-	@$(BIN)/python -m pytest
+	@echo "== pytest in $(TEST_WORKERS) processes"
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
 
 test-all: lint
 	@echo "== pytest, slow tests included"

@@ -30,7 +30,8 @@ from didact.records.findings import Finding
 ROOT = Path(__file__).parent.parent
 SCHEMAS = ROOT / "schemas"
 SAMPLES = sorted(path for folder in ("world", "dirty") for path in (ROOT / "sample_data" / folder).iterdir())
-VALIDATORS = {name: Draft202012Validator(schema) for name, schema in published().items()}
+PUBLISHED = published()
+VALIDATORS = {name: Draft202012Validator(schema) for name, schema in PUBLISHED.items()}
 
 
 def test_committed_schemas_are_those_of_the_models(tmp_path: Path) -> None:
@@ -39,10 +40,10 @@ def test_committed_schemas_are_those_of_the_models(tmp_path: Path) -> None:
     assert {path.name: path.read_bytes() for path in SCHEMAS.iterdir()} == written
 
 
-@pytest.mark.parametrize("name", sorted(published()))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_schemas_are_valid_and_carry_their_version(name: str) -> None:
     """Each is a JSON Schema 2020-12 with an `$id` that tells its version, in words that the dialect knows."""
-    content = published()[name]
+    content = PUBLISHED[name]
     Draft202012Validator.check_schema(content)
     assert content["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
     assert content["$id"] == f"urn:didact:schema:1:{name}"
@@ -78,10 +79,10 @@ def properties(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from node.get("properties", {}).items()
 
 
-@pytest.mark.parametrize("name", sorted(published()))
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_every_field_is_described_and_shown(name: str) -> None:
     """No field is published without saying what it means, and without an example that its own schema accepts."""
-    schema = published()[name]
+    schema = PUBLISHED[name]
     fields = list(properties(schema))
     assert len(fields) > 10
     for field, told in fields:
@@ -96,7 +97,7 @@ def test_the_full_example_of_a_kind_is_a_record(kind: str) -> None:
     """The example in the schema and on its page is valid for both sides, shows every field, and has its own id."""
     text = orjson.dumps(EXAMPLES[kind])
     record = AnyRecord.validate_json(text)
-    assert published()[kind]["examples"] == [EXAMPLES[kind]]
+    assert PUBLISHED[kind]["examples"] == [EXAMPLES[kind]]
     assert agreed(text) == kind
     assert record.id == record.content_id()
     assert EXAMPLES[kind].keys() | {"header"} == type(record).model_fields.keys()
@@ -261,7 +262,7 @@ def test_edges_are_judged_as_stated(text: bytes, kind: str | None) -> None:
 @given(st.data())
 def test_mutated_headers_get_one_verdict(data: st.DataObject) -> None:
     """What a file says once is judged alike too."""
-    shown = published()["header"]["properties"]
+    shown = PUBLISHED["header"]["properties"]
     value = {field: told["examples"][0] for field, told in shown.items()}
     VALIDATORS["header"].validate(value)
     text = orjson.dumps(mutated(data, value))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
 from didact.curate.threads import in_threads
+from didact.errors import StoreError
 from didact.records.table import in_one_piece
 from didact.remote.folder import Folder
 from didact.text.views import Segments
@@ -220,8 +221,10 @@ def _place(column: pa.ChunkedArray, first: int) -> _Place:
 def _read(file: FileIO, place: _Place, rows: int) -> NDArray[Any]:
     """A side column, (rows, width)."""
     found = np.empty((rows, place.width), place.kind)
-    file.seek(place.start)
-    file.readinto(found.data.cast("B") if found.size else b"")
+    if found.size:
+        file.seek(place.start)
+        if file.readinto(found.data.cast("B")) != found.nbytes:
+            raise StoreError(f"{str(file.name)}: the file ends inside a column; remove it and build again")
     return found
 
 

@@ -12,21 +12,28 @@ _WHITE = np.frombuffer(b" \t\r", np.uint8)
 
 def cut_lines(stream: ByteStream, cursor: Cursor, block_bytes: int, row_limit: int) -> Cut:
     """Blocks of whole lines. A line longer than the limit is passed over unread and costs one row."""
-    rest = b""
+    # Pieces of a line that has begun, joined once however many they become; `ends`: a line may end in the first.
+    begun: list[bytes] = []
+    held, ends = 0, False
     while True:
         piece = stream.read(block_bytes)
-        data, last = rest + piece, len(piece) < block_bytes
-        whole = len(data) if last and not stream.damage else data.rfind(b"\n") + 1
-        if whole:
-            stretch, data = data[:whole], data[whole:]
-            starts, ends, lines = line_spans(stretch, cursor.line)
-            yield cursor.block(stretch, starts, ends, lines)
-        rest = data
+        last = len(piece) < block_bytes
+        begun.append(piece)
+        held += len(piece)
+        if last or ends or b"\n" in piece:
+            data = b"".join(begun)
+            whole = len(data) if last and not stream.damage else data.rfind(b"\n") + 1
+            if whole:
+                stretch, data = data[:whole], data[whole:]
+                starts, stops, lines = line_spans(stretch, cursor.line)
+                yield cursor.block(stretch, starts, stops, lines)
+            begun, held, ends = [data] if data else [], len(data), False
         if last:
             break
-        if len(rest) > row_limit:
+        if held > row_limit:
             yield cursor.lost_row("JS007", f"the row is longer than {row_limit} bytes")
-            rest = past_line(stream, cursor, rest, block_bytes)
+            rest = past_line(stream, cursor, b"".join(begun), block_bytes)
+            begun, held, ends = [rest] if rest else [], len(rest), True
     if stream.damage:
         yield cursor.lost_row("IO004", f"{stream.damage}; what follows is lost")
 
