@@ -11,7 +11,7 @@ TEST_WORKERS ?= 2
 
 help:
 	@echo "make demo      set up, then build, train and evaluate the sample recipe (about three minutes on two cores)"
-	@echo "make test      set up, then check style, types and the default tests (under five minutes)"
+	@echo "make test      set up, then check style, types and the default tests (in two processes)"
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and mypy only"
 	@echo "make schemas   write schemas/ anew from the models"

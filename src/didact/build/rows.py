@@ -224,7 +224,7 @@ def _read(file: FileIO, place: _Place, rows: int) -> NDArray[Any]:
     if found.size:
         file.seek(place.start)
         if file.readinto(found.data.cast("B")) != found.nbytes:
-            raise StoreError(f"{str(file.name)}: the file ends inside a column; remove it and build again")
+            raise StoreError(f"{file.name!s}: the file ends inside a column; remove it and build again")
     return found
 
 
