@@ -48,7 +48,7 @@ def _files(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     rows = draw(st.lists(st.sampled_from([*(own + rest for own, rest in shapes), usual, usual]), max_size=12))
     made = [{key: draw(_VALUES if draw(st.integers(0, 3)) == 0 else RICH) for key in row} for row in rows]
     # Rows by themselves are not worth a mould.
-    return name, [row for row in made for _ in range(draw(st.sampled_from((1, 4))))]
+    return name, [row for row in made for _ in range(draw(st.sampled_from((1, casting_json.FEWEST))))]
 
 
 def _block(rows: list[dict[str, Any]]) -> Block | None:
@@ -102,7 +102,7 @@ def test_rows_read_together_are_those_read_alone(file: tuple[str, list[dict[str,
 )
 def test_texts_that_an_adapter_looks_at(name: str, rows: list[dict[str, Any]]) -> None:
     """Among rows that are alike, those whose text or other value means something else are read for themselves."""
-    for times in (1, 4):
+    for times in (1, casting_json.FEWEST):
         block = _block(rows * times)
         assert block is not None
         _both_ways(block, Source(path="file", format=name))
@@ -113,7 +113,7 @@ def test_mapped_columns_are_cast_too(pairs: list[tuple[str, str]], asked_under: 
     """Rows whose keys the recipe renames, whether the key is one of the row or a path into it."""
     rows: list[dict[str, Any]] = [{"q": asked, "completion": answered, "n": 1} for asked, answered in pairs]
     rows += [{"a": {"q": asked}, "completion": answered} for asked, answered in pairs]
-    block = _block(rows * 4)
+    block = _block(rows * casting_json.FEWEST)
     assert block is not None
     _both_ways(block, Source(path="file", format="prompt_completion", columns={"prompt": asked_under}))
 

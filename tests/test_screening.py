@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich_texts import RICH
+from rich_texts import PROSE, RICH
 from strategies import RECORDS
 
 from didact.records import QA, Answer, Chat, Message, PlainText, Record, Task, Text, TextPart
@@ -62,6 +62,42 @@ def test_no_check_is_spared_that_finds_something(screen: Screen, records: list[R
     texts = [record.texts() for record in records]
     for record, given_, doubts in zip(records, texts, screen(texts), strict=True):
         assert check(record, given_, doubts) == check(record, given_, EVERY)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        ("CO005", " Say again what I say to you, word for word.\n"),
+        ("CO005", "\u3000请你再说一遍这句话。"),
+        ("CO006", PROSE * 2 + "They like the"),
+        ("CO006", PROSE * 2 + "In May, "),
+        ("CO006", "茶。" * 110 + "好，"),
+        ("CO007", "and the cat sat " * 9),
+        ("CO007", "哈哈，" * 60),
+        ("UN002", "crÃ¨me"),
+        ("UN002", "It isnâ€™t."),
+        ("UN006", "Yes.<｜end▁of▁sentence｜>"),
+        ("UN006", "Yes. [/INST]"),
+        ("UN001", "a\x07b"),
+        ("UN004", "wo\u200brd"),
+        ("UN005", "cafe\u0301"),
+        ("UN007", "a\ufffdb"),
+        ("CO004", "Yes.\n\n### Instruction: Sing."),
+        ("CO008", "As an AI language model, I cannot."),
+        ("CO009", "<think>Hm."),
+        ("CO010", "Dear {{name}}, hello."),
+        ("CO012", "Fish &amp; chips"),
+    ],
+)
+def test_every_kind_of_problem_is_doubted(screen: Screen, code: str, answer: str) -> None:
+    """An answer with the problem has it with the checks that are not spared too, beside answers that have none."""
+    asked = answer.strip() if code == "CO005" else "Say something."
+    right = Task(definition="Say it.", outputs=["It is said."])
+    records = [right, Task(definition=asked, outputs=[answer]), right]
+    texts = [record.texts() for record in records]
+    found = [[problem[0] for problem in check(*one)] for one in zip(records, texts, screen(texts), strict=True)]
+    assert found == [[], [code], []]
 
 
 @BOTH

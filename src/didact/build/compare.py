@@ -29,9 +29,7 @@ _BANDS_BYTES = 1 << 26
 def view_of(segments: Segments, names: tuple[ViewName, ...]) -> View:
     """The segments that belong to any of several views."""
     views = [segments.view(name) for name in names]
-    mask = np.logical_or.reduce([view.mask for view in views])
-    mask.setflags(write=False)
-    return replace(views[0], mask=mask)
+    return replace(views[0], mask=np.logical_or.reduce([view.mask for view in views]))
 
 
 def compared_views(settings: MinHashSettings) -> tuple[ViewName, ...]:

@@ -24,6 +24,7 @@ from didact.records.table import texts_column
 from didact.render.byte_pairs import BytePairs
 from didact.render.pretokens import byte_alphabet
 from didact.sources.blocks import Block, SourceFile
+from didact.sources.casting_json import FEWEST
 from didact.sources.read import read_block
 from didact.text.slots import Room, Taken
 
@@ -36,8 +37,9 @@ _RECORDS = 300
 def _read_rows() -> None:
     """Read a few rows of JSON that are alike."""
     row = b'{"prompt":"What?","completion":"That."}'
-    ends = np.arange(1, 5) * (len(row) + 1) - 1
-    block = Block("", "", "jsonl", 0, b"\n".join([row] * 4), ends - len(row), ends, np.arange(1, 5))
+    lines = np.arange(1, FEWEST + 1)
+    ends = lines * (len(row) + 1) - 1
+    block = Block("", "", "jsonl", 0, b"\n".join([row] * FEWEST), ends - len(row), ends, lines)
     file = SourceFile("", Path(), "", "jsonl", "prompt_completion")
     read_block(block, file, Source(path="rows", format="prompt_completion"), into=Columns())
 

@@ -60,11 +60,14 @@ class ChunkResult:
 
     def texts(self) -> Segments:
         """The texts of the chunk's rows, opened for kernels."""
-        return Segments.from_arrow(in_one_piece(self.table("records")["segments"]))
+        return Segments.from_arrow(self._segments())
 
     def texts_of(self, inside: I64) -> Segments:
         """Those of some rows."""
-        return Segments.from_arrow(in_one_piece(self.table("records")["segments"]).take(pa.array(inside)))
+        return Segments.from_arrow(self._segments().take(pa.array(inside)))
+
+    def _segments(self) -> pa.ListArray:
+        return in_one_piece(self.table("records")["segments"])
 
 
 class Mapped:

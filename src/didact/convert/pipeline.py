@@ -28,7 +28,7 @@ from didact.records import Header
 from didact.records.findings import CODES, Finding
 from didact.report.progress import Listener, Silent
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
-from didact.sources.containers import Container
+from didact.sources.containers import JSON, Container
 from didact.sources.cutting import read_blocks
 from didact.sources.files import SUFFIXES, bare_suffix
 from didact.sources.gathering import FileHeaders, NewRow, elements_of, object_name, objects_of
@@ -51,7 +51,6 @@ BY_SUFFIX: dict[str, Container] = {
     ".txt": "text",
 }
 """What an ending says about a file to be written."""
-_JSON = ("jsonl", "json", "object")
 
 
 @dataclass(slots=True)
@@ -275,7 +274,7 @@ def _of_file(job: _Job, file: SourceFile) -> Iterator[Given]:
             continue
         header = header_of(found, adapter)
         own = header if isinstance(header, Header) else None
-        is_json = file.container in _JSON
+        is_json = file.container in JSON
         for element in elements(found, adapter, job.columns, header):
             raw = found.row(element.place) if is_json else b""
             yield Given(element, file.relative, file.format, own, raw)

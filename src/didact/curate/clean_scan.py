@@ -33,7 +33,7 @@ from didact.text.clean_rules import (
 from didact.text.compiled import inlined, kernel, part
 from didact.text.eight import Index, byte_of, eight_bytes
 from didact.text.utf8 import code_point, code_point_before
-from didact.text.views import View, read_only
+from didact.text.views import View, all_read_only
 
 ASK = np.uint8(1)
 """Told of a text: the rules have to say what becomes of it."""
@@ -164,7 +164,7 @@ def _marks() -> _Marks:
     ):
         edges[list(found)] |= bit
     bounds = np.cumsum([0, *map(len, marks)]).astype(np.int64)
-    return _Marks(read_only(np.frombuffer(b"".join(marks), np.uint8)), read_only(bounds), read_only(edges))
+    return all_read_only(_Marks(np.frombuffer(b"".join(marks), np.uint8), bounds, edges))
 
 
 @part

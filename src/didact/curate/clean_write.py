@@ -12,7 +12,7 @@ from didact.curate.clean_scan import INNER, Scan
 from didact.text.clean_rules import BLANKS
 from didact.text.compiled import inlined, kernel, part
 from didact.text.slots import copied
-from didact.text.utf8 import code_point_before
+from didact.text.utf8 import code_point_before, place_before
 from didact.text.views import View, read_only
 
 
@@ -78,10 +78,7 @@ def _write(data, text_offsets, scan, places, blanks, reach, out, offsets, before
         last = _put(data, np.int64(scan.begins[s]), np.int64(scan.stops[s]), inner, blanks, out, first)
         offsets[k + 1] = last
         same = _same(data, start, end, out, first, last)
-        back, left = same, reach
-        while back > 0 and left > 0:
-            back -= 1
-            left -= data[start + back] & 0xC0 != 0x80
+        back = place_before(data, start, start + same, reach) - start
         before[k, 0], before[k, 1] = start + back, _ahead(data, start + same, end, reach)
         after[k, 0], after[k, 1] = first + back, _ahead(out, first + same, last, reach)
 

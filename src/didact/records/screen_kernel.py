@@ -27,16 +27,16 @@ from didact.records.screening import LOOK_BEHIND, NEAR, PAIRED, beginnings, char
 from didact.text.characters import SPACE, tables
 from didact.text.compiled import inlined, kernel, part
 from didact.text.eight import Index, byte_of, continuations, eight_bytes, how_many
-from didact.text.utf8 import code_point
-from didact.text.views import View, read_only
+from didact.text.utf8 import code_point, code_point_before, place_before
+from didact.text.views import View, all_read_only
 
 _USER, _ASSISTANT, _NOBODY = (ROLES.index(role) for role in ("user", "assistant", "text"))
 _BEYOND = 0xFF
 """Stands for every byte of a character beyond ASCII where the bytes behind a place are looked at."""
 _FAR = 0x10000
 """Characters from here on are like halves of surrogate pairs: nothing is known of them."""
-_WORD = 8
-"""Letters of the longest word that no sentence ends with."""
+_WORD = max(map(len, OPEN_WORDS))
+"""Letters of the longest word that no sentence ends with; eight fit the number that a word is compared as."""
 
 
 class _Tables(NamedTuple):
@@ -63,10 +63,7 @@ def _tables() -> _Tables:
     quiet[:128] = doubts[:128] == 0
     words = np.array([int.from_bytes(word.encode(), "little") for word in sorted(OPEN_WORDS)], np.uint64)
     marks = np.array([*map(ord, OPEN_MARKS)], np.int32)
-    made = _Tables(rows, begin, doubts, quiet, tables().classes, words, marks)
-    for table in made:
-        read_only(table)
-    return made
+    return all_read_only(_Tables(rows, begin, doubts, quiet, tables().classes, words, marks))
 
 
 def doubts_of_columns(
@@ -82,12 +79,12 @@ def doubts_of_columns(
 
 
 @kernel
-def _screen(data, offsets, roles, bounds, known, ends, doubts):  # type: ignore[no-untyped-def]
+def _screen(data, offsets, roles, bounds, known, spans, doubts):  # type: ignore[no-untyped-def]
     for record in range(len(doubts)):
         found = 0
         for text in range(bounds[record], bounds[record + 1]):
             found |= _signs(data, offsets[text], offsets[text + 1], known)
-        doubts[record] = found | _shapes(data, offsets, roles, bounds[record], bounds[record + 1], known, ends)
+        doubts[record] = found | _shapes(data, offsets, roles, bounds[record], bounds[record + 1], known, spans)
 
 
 @inlined
@@ -163,20 +160,11 @@ def _stripped(data, start, end, classes):  # type: ignore[no-untyped-def]
             break
         start += width
     while start < end:
-        last = _back(data, start, end, 1)
-        if not classes[code_point(data, last)[0]] & SPACE:
+        code, width = code_point_before(data, start, end)
+        if not classes[code] & SPACE:
             break
-        end = last
+        end -= width
     return start, end
-
-
-@part
-def _back(data, start, end, characters):  # type: ignore[no-untyped-def]
-    """The place so many characters before another, but none before `start`."""
-    while characters > 0 and end > start:
-        end -= 1
-        characters -= data[end] & 0xC0 != 0x80
-    return end
 
 
 @part
@@ -201,7 +189,7 @@ def _is_odd(data, start, end, known):  # type: ignore[no-untyped-def]
     size = _characters(data, start, end) if end - start >= LOOP_LEAST else 0
     if size < LOOP_LEAST:
         return False
-    last = code_point(data, _back(data, start, end, 1))[0]
+    last = code_point_before(data, start, end)[0]
     for mark in known.marks:
         if last == mark:
             return True
@@ -240,9 +228,9 @@ def _ends_with_word(data, end, words):  # type: ignore[no-untyped-def]
 def _ends_again(data, start, end, size):  # type: ignore[no-untyped-def]
     """Whether the last characters of a text stand before already, not farther off than the unit of a loop is long."""
     longest = size // LOOP_ROUNDS if size < LOOP_ROUNDS * LOOP_REACH else LOOP_REACH
-    needle = _back(data, start, end, LOOP_NEEDLE)
+    needle = place_before(data, start, end, LOOP_NEEDLE)
     eight = eight_bytes(data, needle)
-    for place in range(_back(data, start, needle, longest), needle):
+    for place in range(place_before(data, start, needle, longest), needle):
         if eight_bytes(data, place) == eight:
             k = 8
             while needle + k < end and data[place + k] == data[needle + k]:

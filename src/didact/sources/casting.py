@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from didact.errors import AccountingError
-from didact.records.base import Text
+from didact.records.base import text_of
 from didact.records.checks import check_texts
 from didact.records.columns import Columns
 from didact.records.doubts import EMPTY
@@ -17,6 +17,7 @@ from didact.records.screen_kernel import doubts_of_columns
 from didact.sources.block_read import BlockRead
 from didact.sources.casting_json import cast_json
 from didact.sources.casting_rows import CastInTurn
+from didact.sources.containers import JSON
 from didact.sources.moulds import CastRows
 from didact.sources.reading_alone import read_alone
 from didact.sources.row_reader import RowReader
@@ -26,7 +27,7 @@ from didact.sources.rows import Row, rows
 def read_together(read: BlockRead, reader: RowReader, row_limit: int, into: Columns) -> None:
     """Read the rows of a block, check what they say, and account for each."""
     block, start = reader.block, len(into)
-    if block.container in ("jsonl", "json", "object") and not reader.source.where:
+    if block.container in JSON and not reader.source.where:
         left = np.ones(len(block), np.bool_)
         for cast in cast_json(reader, row_limit):
             left[cast.places[_put(read, cast, reader, into)]] = False
@@ -46,16 +47,16 @@ def _put(read: BlockRead, cast: CastRows, reader: RowReader, into: Columns) -> N
     or it was rejected; a row of whose texts one says nothing must be read for itself.
     """
     texts, block = cast.texts(), reader.block
-    sizes = np.array([len(kind.texts) for kind in cast.kinds], np.int64)[cast.which]
-    bounds = np.concatenate([[0], np.cumsum(sizes)])
-    doubts = doubts_of_columns(texts, cast.roles(), bounds)
+    sizes = np.diff(cast.bounds)
+    doubts = doubts_of_columns(texts, cast.roles(), cast.bounds)
     done = doubts & EMPTY == 0
     kept = done.copy()
-    doubted = np.flatnonzero(done & (doubts > 0))
-    said = iter(texts.filter(pa.array(np.repeat(done & (doubts > 0), sizes))).to_pylist())
-    for row, doubt, which in zip(doubted.tolist(), doubts[doubted].tolist(), cast.which[doubted].tolist(), strict=True):
+    doubted = done & (doubts > 0)
+    said = iter(texts.filter(pa.array(np.repeat(doubted, sizes))).to_pylist())
+    for row in np.flatnonzero(doubted).tolist():
+        mould, doubt = cast.kinds[cast.which[row]].mould, int(doubts[row])
         # A mould's fields are as many as the record's texts, so that `said` moves on by these.
-        own = [*map(Text, cast.kinds[which].mould.fields, cast.kinds[which].mould.roles, said)]
+        own = [*map(text_of, zip(mould.fields, mould.roles, said, strict=False))]
         if problems := check_texts(own, doubt):
             kept[row] = read.admit(block, Row(*block.place_of(cast.places[row]), None), problems)
     read.rows += int(done.sum())

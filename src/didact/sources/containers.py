@@ -21,6 +21,8 @@ Container = Literal["jsonl", "json", "object", "csv", "tsv", "parquet", "arrow",
 """`json` is a sequence of JSON values, in an array or bare; `object` is one object, whose list may hold the rows;
 `html` is one web page, `warc` an archive of pages or of their texts (WET)."""
 
+JSON: frozenset[Container] = frozenset({"jsonl", "json", "object"})
+"""Those whose rows are JSON text."""
 BOM = b"\xef\xbb\xbf"
 _PEEK = 1 << 16
 OBJECT_LIMIT = 64 << 20

@@ -5,6 +5,7 @@ where that has a fault. No place from `end` on is looked at.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from didact.text.compiled import inlined, part
 from didact.text.eight import eight_bytes, equal, first_place
@@ -14,10 +15,25 @@ DEPTH = 60
 _KEY, _KEY_OR_CLOSE, _VALUE, _VALUE_OR_CLOSE, _AFTER = range(5)
 """What must come next."""
 COMMA, COLON, QUOTE, BACKSLASH, OPEN, CLOSE, OPEN_LIST, CLOSE_LIST = (ord(c) for c in ',:"\\{}[]')
-_ESCAPED = np.zeros(256, np.bool_)
-_ESCAPED[[*b'"\\/bfnrt']] = True
-_HEX = np.zeros(256, np.bool_)
-_HEX[[*b"0123456789abcdefABCDEF"]] = True
+U = ord("u")
+
+
+def _spelt() -> NDArray[np.uint8]:
+    """For each byte after a backslash the character that both spell; 0 for the others, of which `u` is one."""
+    table = np.zeros(256, np.uint8)
+    table[[*b'"\\/bfnrt']] = [*b'"\\/\b\f\n\r\t']
+    return table
+
+
+def _digits() -> NDArray[np.int32]:
+    table = np.full(256, -1, np.int32)
+    for digits in (b"0123456789abcdef", b"0123456789ABCDEF"):
+        table[[*digits]] = range(16)
+    return table
+
+
+SPELT = _spelt()
+_DIGITS = _digits()
 _ONE = np.uint64(1)
 
 
@@ -27,6 +43,20 @@ def past_space(data, i, end):  # type: ignore[no-untyped-def]
     while i < end and (data[i] == 32 or data[i] == 10 or data[i] == 13 or data[i] == 9):
         i += 1
     return i
+
+
+@part
+def four_digits(data, i, end):  # type: ignore[no-untyped-def]
+    """The number that four hexadecimal digits say; below 0 where there are not as many."""
+    if i + 4 > end:
+        return -1
+    value = 0
+    for k in range(4):
+        digit = _DIGITS[data[i + k]]
+        if digit < 0:
+            return -1
+        value = value << 4 | digit
+    return value
 
 
 @part
@@ -45,12 +75,9 @@ def _string_end(data, i, end):  # type: ignore[no-untyped-def]
             return i + 1
         if data[i] == BACKSLASH:
             i += 1
-            if i + 5 <= end and data[i] == 117:  # \uXXXX
-                for k in range(1, 5):
-                    if not _HEX[data[i + k]]:
-                        return -1
+            if i < end and data[i] == U and four_digits(data, i + 1, end) >= 0:
                 i += 4
-            elif i >= end or not _ESCAPED[data[i]]:
+            elif i >= end or not SPELT[data[i]]:
                 return -1
         i += 1
     return -1

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +28,7 @@ from didact.records.screening import doubts_about
 from didact.sources.row_reader import RowReader
 from didact.text.filling import Pattern, fill
 from didact.text.slots import Slots
-from didact.text.views import read_only
+from didact.text.views import all_read_only
 
 
 class Alike(NamedTuple):
@@ -70,7 +72,8 @@ def alike(row: dict[str, Any], moved: Sequence[str], reader: RowReader) -> Alike
     return Alike(mould, tuple(texts), Pattern.cut(canonical_json(content).decode(), found))
 
 
-class CastRows(NamedTuple):
+@dataclass(frozen=True)
+class CastRows:
     """Rows of a block that are cast: for each its place in the block, which of `kinds` it is, and its texts.
 
     places: ascending.  slots: the texts that are moved; there are no ids yet.
@@ -81,18 +84,26 @@ class CastRows(NamedTuple):
     which: NDArray[np.int64]
     slots: Slots
 
+    @cached_property
+    def _in_turn(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Of each text of the records its number among the texts of all kinds; and where those of a record begin."""
+        return in_turn([len(kind.texts) for kind in self.kinds], self.which)
+
+    @property
+    def bounds(self) -> NDArray[np.int64]:
+        """Where the texts of each record begin, (records + 1,)."""
+        return self._in_turn[1].astype(np.int64)
+
     def texts(self) -> pa.StringArray:
         """All texts of the records, one record after the other."""
-        sizes = [len(kind.texts) for kind in self.kinds]
         patterns = [text for kind in self.kinds for text in kind.texts]
-        which, offsets = in_turn(sizes, self.which)
+        which, offsets = self._in_turn
         return fill(patterns, which, np.repeat(np.arange(len(self.which)), np.diff(offsets)), self.slots)
 
     def roles(self) -> NDArray[np.int8]:
         """The role of each of those texts, by its place in `ROLES`."""
         roles = [ROLES.index(role) for kind in self.kinds for role in kind.mould.roles]
-        which, _ = in_turn([len(kind.texts) for kind in self.kinds], self.which)
-        return np.array(roles, np.int8)[which]
+        return np.array(roles, np.int8)[self._in_turn[0]]
 
     def identities(self) -> list[bytes]:
         """The id of every record."""
@@ -103,7 +114,4 @@ class CastRows(NamedTuple):
 
 def slots(data: NDArray[np.uint8], text_offsets: NDArray[np.int32], record_offsets: NDArray[np.int32]) -> Slots:
     """Texts to be moved, as kernels take them; there are no ids yet."""
-    made = Slots(data, text_offsets, record_offsets, np.zeros((0, 16), np.uint8))
-    for array in made:
-        read_only(array)
-    return made
+    return all_read_only(Slots(data, text_offsets, record_offsets, np.zeros((0, 16), np.uint8)))

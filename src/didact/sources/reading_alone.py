@@ -18,6 +18,7 @@ from didact.records.findings import Finding
 from didact.records.screening import doubts_of
 from didact.sources.block_read import BlockRead, finding_of
 from didact.sources.blocks import Block
+from didact.sources.containers import JSON
 from didact.sources.row_reader import Made, RowReader
 from didact.sources.rows import Row
 
@@ -68,7 +69,7 @@ def _keep_row(made: Made, reader: RowReader) -> None:
     if origin is None:
         return
     own = renamed(row.value, reader.source.columns, reader.adapter)
-    as_written = block.container in ("jsonl", "json", "object") and not made.inside and own is row.value
+    as_written = block.container in JSON and not made.inside and own is row.value
     raw = block.row(row.index - block.first) if as_written else orjson.dumps(own)
     origin.row = raw.decode("utf-8")
 

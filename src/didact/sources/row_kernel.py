@@ -14,31 +14,24 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from didact.sources.json_parts import BACKSLASH, CLOSE, COLON, COMMA, OPEN, QUOTE, past_space, value_end
+from didact.sources.json_parts import (
+    BACKSLASH,
+    CLOSE,
+    COLON,
+    COMMA,
+    OPEN,
+    QUOTE,
+    SPELT,
+    U,
+    four_digits,
+    past_space,
+    value_end,
+)
 from didact.text.compiled import inlined, kernel, part
 from didact.text.eight import eight_bytes, first_place, not_ascii
 from didact.text.filling import escaped
 from didact.text.slots import copied
 from didact.text.utf8 import mix
-
-
-def _spelt() -> NDArray[np.uint8]:
-    """For each byte after a backslash the character that both spell; 0 for the others, of which `u` is one."""
-    table = np.zeros(256, np.uint8)
-    table[[*b'"\\/bfnrt']] = [*b'"\\/\b\f\n\r\t']
-    return table
-
-
-def _digits() -> NDArray[np.int32]:
-    table = np.full(256, -1, np.int32)
-    for digits in (b"0123456789abcdef", b"0123456789ABCDEF"):
-        table[[*digits]] = range(16)
-    return table
-
-
-_SPELT = _spelt()
-_DIGITS = _digits()
-_U = ord("u")
 
 
 class Keys(NamedTuple):
@@ -199,32 +192,18 @@ def _escaped_code(data, i, end):  # type: ignore[no-untyped-def]
     """The place after the escape that begins at i, -1 where that has a fault; and the code point it spells."""
     if i + 1 >= end:
         return -1, 0
-    if data[i + 1] != _U:
-        code = np.int32(_SPELT[data[i + 1]])
+    if data[i + 1] != U:
+        code = np.int32(SPELT[data[i + 1]])
         return i + 2 if code else -1, code
-    code = _four_digits(data, i + 2, end)
+    code = four_digits(data, i + 2, end)
     if code < 0 or 0xDC00 <= code < 0xE000:
         return -1, 0
     if code < 0xD800 or code >= 0xE000:
         return i + 6, code
-    low = _four_digits(data, i + 8, end) if i + 8 < end and data[i + 6] == BACKSLASH and data[i + 7] == _U else -1
+    low = four_digits(data, i + 8, end) if i + 8 < end and data[i + 6] == BACKSLASH and data[i + 7] == U else -1
     if low < 0xDC00 or low >= 0xE000:
         return -1, 0
     return i + 12, 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
-
-
-@part
-def _four_digits(data, i, end):  # type: ignore[no-untyped-def]
-    """The number that four hexadecimal digits say; below 0 where there are not as many."""
-    if i + 4 > end:
-        return -1
-    value = 0
-    for k in range(4):
-        digit = _DIGITS[data[i + k]]
-        if digit < 0:
-            return -1
-        value = value << 4 | digit
-    return value
 
 
 @inlined

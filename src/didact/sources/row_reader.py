@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 from didact.errors import RowError
@@ -32,7 +33,7 @@ class Made(NamedTuple):
     """What is odd about the row."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RowReader:
     """Reads the rows of a block."""
 
@@ -79,13 +80,15 @@ class RowReader:
 
     def named_alone(self, value: Any) -> Record | None:
         """The record of a row that has the format's names already; None where anything is odd about it."""
-        reader = RowReader(
-            self.block, self.adapter, self.header, self.source.model_copy(update={"columns": {}}), self.described
-        )
-        made = reader.record(Row(0, 0, 0, value))
+        made = self._of_named.record(Row(0, 0, 0, value))
         return made.record if isinstance(made, Made) and not made.notes else None
 
-    @property
+    @cached_property
+    def _of_named(self) -> RowReader:
+        """Reads rows that have the format's names."""
+        return replace(self, source=self.source.model_copy(update={"columns": {}}))
+
+    @cached_property
     def beside(self) -> str:
         """What may get into records besides what is in their rows."""
         said = self.header.model_dump_json() if isinstance(self.header, Header) else ""

@@ -16,7 +16,7 @@ from didact.errors import RowError
 from didact.records.checks import Problem
 from didact.records.findings import Finding
 from didact.sources.blocks import ROW_LIMIT, Block, Numbers
-from didact.sources.containers import ROW_VALUES, Container, is_dense
+from didact.sources.containers import JSON, ROW_VALUES, Container, is_dense
 from didact.sources.delimited import DELIMITERS, cells_of, column_names
 from didact.sources.keys import TooDeep, key_colons, repeated_keys
 
@@ -51,7 +51,7 @@ def rows(block: Block, row_limit: int = ROW_LIMIT, chosen: Numbers | None = None
         yield from _columnar_rows(block)
         return
     parse = _parser(block, row_limit)
-    is_json = block.container in ("jsonl", "json", "object")
+    is_json = block.container in JSON
     data, base = block.data, block.offset
     numbers = np.arange(len(block)) if chosen is None else chosen
     starts, ends = block.starts[numbers], block.ends[numbers]

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from didact.text.compiled import inlined, kernel
+from didact.text.views import all_read_only
 
 
 class Slots(NamedTuple):
@@ -73,10 +74,7 @@ class Room:
 
     def slots(self) -> Slots:
         """The records, when all parts are put in."""
-        made = Slots(self.data, self.text_offsets, self.starts.astype(np.int32), self.ids)
-        for array in made:
-            array.setflags(write=False)
-        return made
+        return all_read_only(Slots(self.data, self.text_offsets, self.starts.astype(np.int32), self.ids))
 
 
 @kernel

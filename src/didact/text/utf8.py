@@ -33,12 +33,18 @@ def code_point(data, i):  # type: ignore[no-untyped-def]
 
 
 @inlined
+def place_before(data, start, end, characters):  # type: ignore[no-untyped-def]
+    """The place so many characters before `end`, but none before `start`."""
+    while characters > 0 and end > start:
+        end -= 1
+        characters -= data[end] & 0xC0 != 0x80
+    return end
+
+
+@inlined
 def code_point_before(data, start, end):  # type: ignore[no-untyped-def]
     """Decode the last code point of data[start:end], which is not empty: (code point, bytes it takes)."""
-    i = end - 1
-    while i > start and data[i] & 0xC0 == 0x80:
-        i -= 1
-    return code_point(data, i)
+    return code_point(data, place_before(data, start, end, 1))
 
 
 @inlined

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+Arrays = TypeVar("Arrays", bound=tuple[npt.NDArray[Any], ...])
 ViewName = Literal["prompt", "response", "whole", "text"]
 
 _ROLES: dict[str, frozenset[str]] = {
@@ -155,3 +156,10 @@ def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Arrow's buffers are read-only; kernels are compiled for one kind of array, so all are made so."""
     array.setflags(write=False)
     return array
+
+
+def all_read_only(arrays: Arrays) -> Arrays:
+    """Arrays that a kernel takes together, each made `read_only`."""
+    for array in arrays:
+        read_only(array)
+    return arrays
