@@ -148,9 +148,8 @@ class SideTask:
 
 
 def loss_tasks(folder: Folder, fates: Fates, curated: Curated, context: Context) -> Iterator[FileTask]:
-    """The files of dropped/, rejected/, findings/, cleaned/, headers/, signals/ and signatures/ of a version."""
+    """The files of dropped/, rejected/, findings/, cleaned/ and headers/ of a version."""
     yield from _dropped(folder, fates)
-    yield from _side_tasks(folder, fates)
     parts: tuple[Literal["findings", "cleaned"], ...] = ("findings", "cleaned")
     for part in parts:
         if any(chunk.table(part).num_rows for chunk in curated.chunks_in_order):
@@ -218,12 +217,12 @@ def _rejected(curated: Curated) -> Iterator[pa.Table]:
         yield whole.take(pa.array(range(start, min(start + _PART_ROWS, whole.num_rows))))
 
 
-def _side_tasks(folder: Folder, fates: Fates) -> Iterator[SideTask]:
-    """Signals and signatures of the rows that stayed, for later builds and pictures."""
+def side_tasks(folder: Folder, fates: Fates) -> Iterator[SideTask]:
+    """Signatures and signals of the rows that stayed, for later builds and pictures."""
     rows: Rows = fates.rows
     bounds = pairwise(rows.offsets.tolist())
     alive = tuple(np.flatnonzero(fates.alive[start:end]).astype(np.int64) for start, end in bounds)
-    if rows.chunks:
-        yield SideTask(folder, "signals", rows.chunks, alive)
     if any("signature" in chunk.table("side").schema.names for chunk in rows.chunks):
         yield SideTask(folder, "signatures", rows.chunks, alive)
+    if rows.chunks:
+        yield SideTask(folder, "signals", rows.chunks, alive)

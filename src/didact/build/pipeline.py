@@ -29,7 +29,7 @@ from didact.build.decide import (
 from didact.build.depends import StageKeys, stage_keys
 from didact.build.hold_out import HeldOut, hold_out
 from didact.build.inputs import Inputs, resolve_inputs
-from didact.build.losses import account_unused, loss_tasks
+from didact.build.losses import account_unused, loss_tasks, side_tasks
 from didact.build.measures import MeasuredEngine, Measures
 from didact.build.per_record import curate_sources, on_file
 from didact.build.publish import Made, claimed, publish
@@ -234,8 +234,11 @@ def _run(job: _Job, base: Path, max_rejected: int | None) -> Version:
     context = Context(
         curated.headers, {name: source.license for name, source in recipe.sources.items()}, job.inputs.digests
     )
+    # Signatures of all rows are one file, which takes longest: begun last, it would leave the other workers idle.
     tasks: Iterator[FileTask] = chain(
-        shard_tasks(folder, mixes, rows, context), loss_tasks(folder, fates, curated, context)
+        side_tasks(folder, fates),
+        shard_tasks(folder, mixes, rows, context),
+        loss_tasks(folder, fates, curated, context),
     )
     files = [entry for _, entry in job.engine.map(write_file, tasks)]
     job.measures.rows, job.measures.bytes = sum(file.rows for file in files), sum(file.bytes for file in files)

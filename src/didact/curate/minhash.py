@@ -200,6 +200,7 @@ def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64, threads: int
     """
     rows = 0
     codes = np.zeros(0, dtype=np.int64)
+    new: list[Offsets] = []
     crowded: list[Offsets] = []
 
     def of(column: Hashes) -> tuple[Hashes, Offsets, list[Offsets]]:
@@ -213,8 +214,11 @@ def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64, threads: int
             found += _split(column, earlier, max(cap // 4, 2))
         found += map(_chained, large)
         crowded += large
-        pairs = np.concatenate(found)
-        codes = sorted_unique(np.concatenate([codes, pairs[:, 0] * rows + pairs[:, 1]]))
+        new += [pairs[:, 0] * rows + pairs[:, 1] for pairs in found]
+        # Sorted with every band, the same pairs would be sorted again and again.
+        if sum(map(len, new)) >= len(codes):
+            codes, new = sorted_unique(np.concatenate([codes, *new])), []
+    codes = sorted_unique(np.concatenate([codes, *new]))
     return np.stack([codes // max(rows, 1), codes % max(rows, 1)], axis=1)
 
 

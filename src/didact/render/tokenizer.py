@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -43,7 +44,6 @@ class Tokenizer:
         """The content of its tokenizer.json."""
         self.template = template
         self._whole = tokenizers.Tokenizer.from_str(tokenizer_json)
-        self._literal = tokenizers.Tokenizer.from_str(orjson.dumps(_without_added_tokens(description)).decode())
         self._byte_pairs = BytePairs(description["model"]) if is_supported(description) else None
         known = {token: self._whole.token_to_id(token) for token in template.reserved}
         self.reserved: dict[str, int] = {token: token_id for token, token_id in known.items() if token_id is not None}
@@ -52,6 +52,11 @@ class Tokenizer:
         """Rows of the embedding: a multiple of 64, unused ids included."""
         self.digest: str = content_hash([_what_decides_ids(description), template.model_dump()])
         """32 hex digits over everything that decides ids; equal digests render equal ids."""
+
+    @cached_property
+    def _literal(self) -> tokenizers.Tokenizer:
+        """The vocabulary without reserved tokens; made when it is needed, as kernels do without."""
+        return tokenizers.Tokenizer.from_str(orjson.dumps(_without_added_tokens(self.description)).decode())
 
     def with_template(self, template: Template | JinjaTemplate) -> Tokenizer:
         """The same vocabulary with another template, whose reserved tokens it has."""
