@@ -30,6 +30,7 @@ class Plugin:
 
 _LOADED: dict[Path, tuple[Plugin, ModuleType]] = {}
 _RUNNING: list[Plugin] = []
+_OF_SCRIPTS: set[str] = set()
 
 
 def plugin_at(path: Path) -> Plugin:
@@ -66,6 +67,19 @@ def load(plugin: Plugin) -> ModuleType:
 def running() -> Plugin | None:
     """The plug-in that is being run, if one is: the owner of what is registered now."""
     return _RUNNING[-1] if _RUNNING else None
+
+
+def registering(name: str) -> Plugin | None:
+    """The owner of a name that is registered now, as `running`; a name without one is noted as a script's."""
+    own = running()
+    if own is None:
+        _OF_SCRIPTS.add(name)
+    return own
+
+
+def scripts_register() -> bool:
+    """Whether a name was registered by no plug-in. Workers know it only if they import the script, too."""
+    return bool(_OF_SCRIPTS)
 
 
 def may_replace(owner: Plugin | None) -> bool:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from didact.errors import CallError, DataError, UnknownName
-from didact.plugins import Plugin, may_replace, running
+from didact.plugins import Plugin, may_replace, registering
 from didact.text.views import Segments, ViewName
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ def signal(name: str, unit: str, description: str) -> Callable[[Function], Funct
     def register(function: Function) -> Function:
         if name in SIGNALS and not may_replace(SIGNALS[name].plugin):
             raise CallError(f"signal '{name}' is registered already; give yours another name")
-        SIGNALS[name] = Signal(name, unit, description, function, running())
+        SIGNALS[name] = Signal(name, unit, description, function, registering(name))
         return function
 
     return register

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from didact.engine.base import Engine
 from didact.engine.local import LocalEngine, fitting_workers
+from didact.engine.server import refuse_while_starting
 from didact.errors import CallError, UnknownName
 from didact.remote.folder import Folder
 
@@ -27,6 +28,7 @@ class EngineChoice:
     address: str | None = None
 
     def __post_init__(self) -> None:
+        refuse_while_starting()
         if self.name not in get_args(EngineName):
             raise UnknownName("engine", self.name, get_args(EngineName))
         if self.address is not None and self.name != "ray":

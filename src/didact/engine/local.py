@@ -15,18 +15,21 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Generic, Self
 
 from didact.engine.base import Item, Result
-from didact.engine.server import METHOD, deaf_children, start_server
+from didact.engine.server import METHOD, deaf_children, refuse_while_starting, start_server, unseen_script
 from didact.errors import EngineError
+from didact.plugins import scripts_register
 
 _SMALL = 8_000_000
 """Bytes of input as stored up to which everything runs in this process unless workers are asked for."""
 ATTEMPTS = 3
 """How often an item may be held by a dying worker before it is blamed."""
+_OWN_CALLS = '; or this script, which registers a part of its own, calls Didact outside `if __name__ == "__main__":`'
+"""Another reason for workers to die, see `refuse_while_starting`."""
 _LOOK = 1.0
 """Seconds between looks at whether a pool broke without saying so."""
 
@@ -92,6 +95,7 @@ class LocalEngine:
         The first engine of a process decides, or who started the server before, since there is one server for all;
         what it lacks, workers load by themselves.
         """
+        refuse_while_starting()
         self.workers = workers if workers is not None else available_cores()
         self._pool: ProcessPoolExecutor | None = None
         self._context = multiprocessing.get_context(METHOD)
@@ -138,7 +142,7 @@ class LocalEngine:
 
     def submit(self, function: Callable[[Item], Result], item: Item) -> Future[Result]:
         """Give the pool an item, for which a worker may start."""
-        with deaf_children():
+        with deaf_children(), nullcontext() if scripts_register() else unseen_script():
             return self.start().submit(function, item)
 
     def _stop_workers(self) -> None:
@@ -212,5 +216,6 @@ class _Round(Generic[Item, Result]):
         if attempt >= ATTEMPTS:
             raise EngineError(
                 f"a worker process died {attempt} times in a row, probably out of memory; run with fewer --workers"
+                + (_OWN_CALLS if scripts_register() else "")
             )
         self.again.extend((held_item, tries + 1) for held_item, tries in held)

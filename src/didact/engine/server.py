@@ -17,7 +17,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver, resource_tracker
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
+
+from didact.errors import CallError
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """How workers come to be, as Python's `multiprocessing` calls it."""
@@ -44,6 +47,28 @@ def deaf_children() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
         if heard and callable(handler):
             handler(signal.SIGINT, None)
+
+
+@contextmanager
+def unseen_script() -> Iterator[None]:
+    """Processes that start inside the block do not import the script that this one runs, as Python would have them do:
+    one that calls Didact at its top would be begun anew by each, and wait for itself.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def refuse_while_starting() -> None:
+    """Raise CallError in a worker that is about to be one, and imports the script for what this registers."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise CallError(
+            "Didact was called by a worker that imports this script, since the script registers a signal or a format: "
+            'put the calls below `if __name__ == "__main__":`, or what is registered into a file that `plugins` names'
+        )
 
 
 def start_server(preload: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from didact.errors import CallError, UnknownName
 from didact.formats.draft import Draft
-from didact.plugins import Plugin, load, may_replace, owned_by, plugin_at, running
+from didact.plugins import Plugin, load, may_replace, owned_by, plugin_at, registering
 from didact.records import Header, Record
 from didact.records.checks import Problem
 
@@ -80,7 +80,7 @@ def register(adapter: Adapter) -> None:
     """Make an adapter known under its name. Raises CallError when the name is taken."""
     if adapter.name in adapters() and not may_replace(owner(adapter.name)):
         raise CallError(f"format '{adapter.name}' is registered already; choose another name")
-    _ADDED[adapter.name] = adapter, running()
+    _ADDED[adapter.name] = adapter, registering(adapter.name)
 
 
 def register_plugin(plugin: Plugin) -> None:
