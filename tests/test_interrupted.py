@@ -97,13 +97,15 @@ def test_ctrl_c_may_come_at_any_moment(tmp_path: Path) -> None:
     from didact.store.version import Version
 
     recipe = big_recipe(tmp_path)
-    assert start(["build", recipe, "--store", tmp_path / "whole"], tmp_path / "whole.log").wait() == 0
+    undisturbed = ["build", recipe, "--store", tmp_path / "whole", "--workers", "2"]
+    assert start(undisturbed, tmp_path / "whole.log").wait() == 0
     whole = bytes_of(Version.open(Store(tmp_path / "whole").find("tiny")))
-    stages = ("inputs …", "read, clean, measure …", "deduplicate …", "tokenizer and counts …", "shards …")
-    for number, stage in enumerate(stages):
-        for seconds in (0.0, 0.1, 0.4):
-            store = tmp_path / f"{number}-{seconds}"
-            told = interrupted(recipe, store, tmp_path / f"{number}-{seconds}.log", stage, seconds)
+    (cost,) = (tmp_path / "whole").glob("builds/*/build.json")
+    seconds = {one["stage"]: one["seconds"] for one in json.loads(cost.read_text())["stages"]}
+    for stage in ("inputs", "read, clean, measure", "deduplicate", "tokenizer and counts", "shards"):
+        for part in (0.0, 0.25, 0.5):
+            store, log = (tmp_path / f"{stage.partition(' ')[0]}-{part}{end}" for end in ("", ".log"))
+            told = interrupted(recipe, store, log, f"{stage} …", part * seconds.get(stage, 0.1))
             assert "Traceback" not in told
             assert start(["build", recipe, "--store", store], tmp_path / "again.log").wait(timeout=300) == 0
             assert bytes_of(Version.open(Store(store).find("tiny"))) == whole

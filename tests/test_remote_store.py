@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -149,7 +150,9 @@ def test_one_failed_call_in_ten_changes_no_byte(
         version = build(tiny(home), store=at, workers=1, tell=notes)
     assert sum(server.failed.values()) >= 5
     assert stored_bytes(version) == bytes_of(local) and version.verify() == []
-    assert any("were made again" in note and "write" in note for note in notes.notes)
+    (told,) = (note for note in notes.notes if "were made again" in note)
+    # Less than failed: the note is about the build alone, and some calls are made again by the library.
+    assert 0 < sum(map(int, re.findall(r"[a-z]+ (\d+)", told))) <= sum(server.failed.values())
     made = version.folder.prefix
     assert made is not None and at.open("").built("tiny", version.manifest.plan) is not None
 

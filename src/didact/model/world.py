@@ -7,6 +7,7 @@ for bit and only the first needs to write. With `sharded`, each holds a part ins
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,4 +142,6 @@ def joined() -> Iterator[World]:
         yield present_world()
     finally:
         _host.clear()
+        # Sharded models are cycles, and hold the group: what is freed only when Python has ended finds it gone and aborts.
+        gc.collect()
         dist.destroy_process_group()

@@ -66,9 +66,7 @@ def _tables() -> _Tables:
     return all_read_only(_Tables(rows, begin, doubts, quiet, tables().classes, words, marks))
 
 
-def doubts_of_columns(
-    texts: pa.StringArray, roles: NDArray[np.int8], bounds: NDArray[np.int64]
-) -> NDArray[np.uint16]:
+def doubts_of_columns(texts: pa.StringArray, roles: NDArray[np.int8], bounds: NDArray[np.int64]) -> NDArray[np.uint16]:
     """The doubts about records. roles: of each text the place of its role in `ROLES`. bounds: where the texts of each
     record begin, (records + 1,).
     """

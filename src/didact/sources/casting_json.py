@@ -61,9 +61,7 @@ def _names(reader: RowReader, value: dict[str, Any]) -> dict[str, str]:
     return names if list(names) == list(value) else {}
 
 
-def _cast(
-    reader: RowReader, moved: Sequence[str], texts: Texts, places: NDArray[np.int64]
-) -> Iterator[CastRows]:
+def _cast(reader: RowReader, moved: Sequence[str], texts: Texts, places: NDArray[np.int64]) -> Iterator[CastRows]:
     """Those of some rows that are of a kind with others. places: their numbers in the block."""
     firsts, counts = np.unique(texts.first, return_counts=True)
     number = np.full(len(places), -1, np.int64)
