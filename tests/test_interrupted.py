@@ -97,8 +97,8 @@ def test_ctrl_c_may_come_at_any_moment(tmp_path: Path) -> None:
     from didact.store.version import Version
 
     recipe = big_recipe(tmp_path)
-    undisturbed = ["build", recipe, "--store", tmp_path / "whole", "--workers", "2"]
-    assert start(undisturbed, tmp_path / "whole.log").wait() == 0
+    command = ["build", str(recipe), "--store", str(tmp_path / "whole"), "--workers", "2"]
+    assert start(command, tmp_path / "whole.log").wait() == 0
     whole = bytes_of(Version.open(Store(tmp_path / "whole").find("tiny")))
     (cost,) = (tmp_path / "whole").glob("builds/*/build.json")
     seconds = {one["stage"]: one["seconds"] for one in json.loads(cost.read_text())["stages"]}

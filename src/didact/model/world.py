@@ -142,6 +142,6 @@ def joined() -> Iterator[World]:
         yield present_world()
     finally:
         _host.clear()
-        # Sharded models are cycles, and hold the group: what is freed only when Python has ended finds it gone and aborts.
+        # Sharded models are cycles that hold the group: freed only when Python has ended, it aborts the process.
         gc.collect()
         dist.destroy_process_group()
