@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny_recipe import bytes_of, tiny, write_inputs
 
 from didact.build import ready
 from didact.build.per_record import ON_FILE
 from didact.build.ready import ReadyMeanwhile
 from didact.engine.base import Item, Result
+from didact.store.layout import Store
+from didact.store.version import Version
 
 _CODE = """
 import gc, sys
@@ -95,3 +99,36 @@ def test_kernels_are_loaded_once_something_is_made(
     engine = ReadyMeanwhile(Two(), lambda item: ON_FILE in made(item))
     assert [item for item, _ in engine.map(made, range(5))] == [0, 1, 2, 3, 4]
     assert calls == when
+
+
+@pytest.mark.parametrize("cold", [True, False])
+def test_kernels_are_compiled_beside_those_of_workers(monkeypatch: pytest.MonkeyPatch, cold: bool) -> None:
+    """Where kernels are on file, a command does not wait for its own before its workers have something to do."""
+    loaded: list[str] = []
+    monkeypatch.setattr(ready, "compiled_here", lambda: cold)
+    for name in ("load_encoder", "load_kernels"):
+        monkeypatch.setattr(ready, name, lambda name=name: loaded.append(name))
+    ready.compile_beside()
+    assert loaded == (["load_encoder", "load_kernels"] if cold else [])
+
+
+@pytest.mark.slow
+def test_the_first_build_on_a_machine_makes_the_same_bytes(tmp_path: Path) -> None:
+    """With no kernel on file, two processes compile at once; what they leave serves the next build."""
+    recipe = tmp_path / "recipe.json"
+    write_inputs(tmp_path)
+    recipe.write_text(json.dumps(tiny(tmp_path)))
+    code = (
+        "import atexit, sys\nfrom didact.cli import main\n"
+        "from didact.text.compiled import compiled_here\n"
+        "atexit.register(lambda: print(compiled_here()))\nmain()"
+    )
+    versions, compiled = [], []
+    for name in ("cold", "warm"):
+        command = [sys.executable, "-c", code, "build", str(recipe), "--workers", "2", "--store", str(tmp_path / name)]
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        compiled.append(done.stdout.split()[-1])
+        versions.append(bytes_of(Version.open(Store(tmp_path / name).find("tiny"))))
+    assert compiled == ["True", "False"]
+    assert versions[0] == versions[1]

@@ -35,8 +35,10 @@ def start_ahead(recipe: Path, workers: int | None) -> None:
     leave_out_unused()
     if several and fresh:
         import_module("didact.build.pipeline")
-        import_module("didact.build.ready").load_common()
+        ready = import_module("didact.build.ready")
+        ready.load_common()
         fork_server(PRELOAD)
+        ready.compile_beside()
 
 
 def _stored_bytes(recipe: Path) -> int:

@@ -20,9 +20,7 @@ from didact.recipe.sources import Source
 from didact.records import QA, PlainText
 from didact.records.columns import Columns, Place, to_table
 from didact.records.forms import forms_of, slots_of
-from didact.records.table import texts_column
-from didact.render.byte_pairs import BytePairs
-from didact.render.pretokens import byte_alphabet
+from didact.render.byte_pairs import load_encoder
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.casting_json import FEWEST
 from didact.sources.read import read_block
@@ -56,8 +54,7 @@ def _run_kernels() -> None:
     taken = Taken(slots_of(table), rows, rows)
     Room.of([taken], len(rows)).put(taken)
     forms_of(table).canonical()
-    vocabulary = {character: n for n, character in enumerate(byte_alphabet())}
-    BytePairs({"vocab": vocabulary, "merges": []}).encode(texts_column(table["segments"].combine_chunks()))
+    load_encoder()
 
 
 _run_kernels()

@@ -18,8 +18,10 @@ from didact.engine.base import Engine, Item, Result
 from didact.recipe.selection import SplitSettings
 from didact.records import PlainText
 from didact.records.columns import Place, to_table
+from didact.render.byte_pairs import load_encoder
 from didact.render.learning import learn
 from didact.render.pretokens import code_point_classes
+from didact.text.compiled import compiled_here
 from didact.text.fingerprints import literal_fingerprints
 from didact.text.tokens import have_tokens, shingles
 from didact.text.views import Segments, View
@@ -74,6 +76,15 @@ def load_common() -> None:
     """
     have_tokens(View.of_texts(pa.array(["Two words."])))
     code_point_classes()
+
+
+def compile_beside() -> None:
+    """Where numba's cache holds no kernels, compile those of this process while the server compiles those of its
+    workers, and the one of these that takes longest, a fifth of the time of all: the server comes to it last.
+    """
+    if compiled_here():
+        load_encoder()
+        load_kernels()
 
 
 def load_kernels() -> None:

@@ -130,6 +130,12 @@ class BytePairs:
         return bounds
 
 
+def load_encoder() -> None:
+    """Load the kernels that encode, by encoding a text with a vocabulary of bytes."""
+    vocabulary = {character: n for n, character in enumerate(byte_alphabet())}
+    BytePairs({"vocab": vocabulary, "merges": []}).encode(["Two words."])
+
+
 def _longest(offsets: NDArray[np.int64]) -> int:
     return int(np.diff(offsets).max(initial=0))
 

@@ -8,11 +8,14 @@ the counting out. A kernel then cannot make an array: its caller, in Python, han
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., object])
+
+_KERNELS: list[Any] = []
+"""numba's dispatcher of every kernel."""
 
 
 def _compiled(function: Function, **options: bool) -> Function:
@@ -24,7 +27,14 @@ def kernel(function: Function) -> Function:
 
     It is compiled anew when its own file changes, not when that of a function it calls does: then remove `*.nbi`.
     """
-    return _compiled(function, cache=True)
+    made = _compiled(function, cache=True)
+    _KERNELS.append(made)
+    return made
+
+
+def compiled_here() -> bool:
+    """Whether this process had to compile a kernel, as the cache on disk had it not."""
+    return any(made.stats.cache_misses for made in _KERNELS)
 
 
 def part(function: Function) -> Function:
