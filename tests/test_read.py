@@ -234,6 +234,19 @@ def test_bad_call_is_refused_before_reading(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("odd", "told"), [(1, None), (2, "(1 more file of"), (4, "(3 more files of")])
+def test_how_many_files_cannot_be_read_is_told_at_once(tmp_path: Path, odd: int, told: str | None) -> None:
+    """One line names the first file that is in no known format, and how many others are in none."""
+    (tmp_path / "good.jsonl").write_bytes(orjson.dumps(ALPACA[0]))
+    for number in range(odd):
+        (tmp_path / f"odd-{number}.jsonl").write_text('{"q": "1"}')
+    with pytest.raises(CallError, match=r"'odd-0\.jsonl': no format fits") as caught:
+        plan_source("s", Source(path="."), tmp_path)
+    message = str(caught.value)
+    assert told in message if told else "more file" not in message
+    assert "\n" not in message
+
+
 def test_missing_path_is_refused(tmp_path: Path) -> None:
     """A source whose file is not there names the path."""
     with pytest.raises(InputMissing, match=r"gone\.json"):

@@ -52,9 +52,14 @@ def plan_source(name: str, source: Source, folder: Path, spool: Spool | None = N
     file.
     """
     planned = plan_files(name, source, folder, spool)
-    for file, unfit in ((one.file, one.unfit) for one in planned):
-        if unfit:
-            raise CallError(f"{name}: '{file.relative}': {unfit}")
+    unfit = [one for one in planned if one.unfit]
+    if unfit:
+        more = len(unfit) - 1
+        others = (
+            f" ({more} more file{'s'[: more > 1]} of this source cannot be read either; `didact validate` lists all)"
+        )
+        raise CallError(f"{name}: '{unfit[0].file.relative}': {unfit[0].unfit}" + (others if more else ""))
+    for file in (one.file for one in planned):
         if source.system and file.format == "text":
             raise CallError(
                 f"{name}: '{file.relative}' is plain text, which has no place for a system prompt; remove 'system'"
