@@ -29,7 +29,7 @@ from didact.build.ready import load_kernels
 from tiny_recipe import build, tiny, write_inputs
 
 ROOMS = ("didact.curate.dedup", "didact.curate.leaks", "didact.curate.components", "didact.curate.split",
-         "didact.render.learning_kernels")
+         "didact.render.counting_kernels", "didact.render.learning_kernels")
 
 def loaded():
     kernels = (one for one in gc.get_objects() if isinstance(one, Dispatcher) and one.py_func.__module__ in ROOMS)

@@ -9,7 +9,8 @@ import numpy as np
 from tokenizers import models
 
 from didact.render.byte_pairs import text_buffers
-from didact.render.learning_kernels import Tokens, count_pieces, learn_merges, words_of
+from didact.render.counting_kernels import count_pieces
+from didact.render.learning_kernels import Tokens, learn_merges, words_of
 from didact.render.pretokens import byte_alphabet, code_point_classes
 
 

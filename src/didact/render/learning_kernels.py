@@ -1,4 +1,4 @@
-"""Byte-pair merges learned from counted pieces, and the counting: what `tokenizers` learns, without a string a word.
+"""Byte-pair merges learned from counted pieces: what `tokenizers` learns, without a string a word.
 
 The algorithm is that of the library's `BpeTrainer`, so that the merges are the same: the most frequent pair is merged,
 of equally frequent ones that of the least ids; a pair waits with the words in which it was met when it came up, and
@@ -13,20 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from didact.render.pieces import piece_end
+from didact.render.counting_kernels import MIX, SLOTS, copy_row, hash_of, twice
 from didact.text.compiled import part
-from didact.text.utf8 import FNV_OFFSET, fold
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_WHOLE = 7
-"""Bytes of a piece that fit into a key."""
-_HASHED = np.uint64(0xFF << 56)
-"""Keys of pieces below it hold all the piece's bytes."""
-_PIECES, _SLOTS, _TEXT = 1 << 16, 1 << 18, 1 << 12
-"""Room at first: pieces, slots (there are no more pairs of bytes than a quarter of it), bytes of tokens."""
-
-_KEY, _START, _SIZE, _TIMES = range(4)
-"""Of a piece: what it is looked up by, where it was met first, its bytes, how often it was met."""
+_TEXT = 1 << 12
+"""Room for bytes of tokens at first."""
 _HEAD = 3
 """Numbers before the ids of a word: how many there are, and how often the word is there, cut in two."""
 _PAIR, _COUNT, _FIRST, _WORDS = range(4)
@@ -55,105 +46,6 @@ class _Neighbours(NamedTuple):
 
 
 @part
-def _copy(rows, at, out, to):  # type: ignore[no-untyped-def]
-    for i in range(rows.shape[1]):
-        out[to, i] = rows[at, i]
-
-
-@njit(nogil=True)
-def _twice(rows):  # type: ignore[no-untyped-def]
-    """The rows, and room for as many."""
-    out = np.empty((2 * rows.shape[0], rows.shape[1]), rows.dtype)
-    for at in range(rows.shape[0]):
-        _copy(rows, at, out, at)
-    return out
-
-
-@njit(nogil=True)
-def _spread(slots, rows, used):  # type: ignore[no-untyped-def]
-    """A table of four times as many slots for the same rows."""
-    out = np.zeros(4 * slots.size, slots.dtype)
-    mask = np.uint64(out.size - 1)
-    for at in range(used):
-        slot = ((np.uint64(rows[at, _KEY]) * _MIX) >> np.uint64(29)) & mask
-        while out[slot]:
-            slot = (slot + np.uint64(1)) & mask
-        out[slot] = at + 1
-    return out
-
-
-@part
-def _piece_key(data, start, end):  # type: ignore[no-untyped-def]
-    """What a piece is looked up by: up to seven bytes themselves below their number, or a hash."""
-    size = end - start
-    if size <= _WHOLE:
-        whole = np.uint64(size)
-        for i in range(start, end):
-            whole = (whole << np.uint64(8)) | np.uint64(data[i])
-        return whole << np.uint64(8 * (_WHOLE - size))
-    return _hash(data, start, end) | _HASHED
-
-
-@part
-def _hash(data, start, end):  # type: ignore[no-untyped-def]
-    state = FNV_OFFSET
-    for i in range(start, end):
-        state = fold(state, data[i])
-    return state ^ (state >> np.uint64(32))
-
-
-@part
-def _slot_of_piece(data, slots, rows, key, start, end):  # type: ignore[no-untyped-def]
-    """Slot of the piece data[start:end], or the empty slot where it would go."""
-    mask = np.uint64(slots.size - 1)
-    slot = ((key * _MIX) >> np.uint64(29)) & mask
-    while slots[slot]:
-        at = slots[slot] - 1
-        if np.uint64(rows[at, _KEY]) == key:
-            if key < _HASHED:
-                break
-            first, same = rows[at, _START], 0
-            if rows[at, _SIZE] == end - start:
-                while same < end - start and data[first + same] == data[start + same]:
-                    same += 1
-                if same == end - start:
-                    break
-        slot = (slot + np.uint64(1)) & mask
-    return slot
-
-
-@njit(cache=True, nogil=True)
-def count_pieces(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], classes: NDArray[np.uint8]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Cut texts that lie one after another in a UTF-8 buffer: where each different piece was met first, its bytes, and
-    how often it was met. Pieces of one byte, in which nothing can be merged, are left out.
-    """
-    slots, rows = np.zeros(_SLOTS, np.int32), np.empty((_PIECES, 4), np.int64)
-    used = 0
-    for text in range(offsets.size - 1):
-        at, end = offsets[text], offsets[text + 1]
-        while at < end:
-            following = piece_end(data, at, end, classes)
-            if following - at > 1:
-                key = _piece_key(data, at, following)
-                slot = _slot_of_piece(data, slots, rows, key, at, following)
-                if slots[slot]:
-                    rows[slots[slot] - 1, _TIMES] += 1
-                else:
-                    if used == len(rows):
-                        rows = _twice(rows)
-                    rows[used, _KEY], rows[used, _START] = key, at
-                    rows[used, _SIZE], rows[used, _TIMES] = following - at, 1
-                    used += 1
-                    slots[slot] = used
-                    if 2 * used > slots.size:
-                        slots = _spread(slots, rows, used)
-            at = following
-    return rows[:used, _START].copy(), rows[:used, _SIZE].copy(), rows[:used, _TIMES].copy()
-
-
-@part
 def _key(left, right):  # type: ignore[no-untyped-def]
     return ((np.int64(left) << 32) | np.int64(right)) + 1
 
@@ -162,7 +54,7 @@ def _key(left, right):  # type: ignore[no-untyped-def]
 def _slot(pairs, key):  # type: ignore[no-untyped-def]
     """Slot of a pair, or the free one where it goes."""
     mask = np.uint64(len(pairs) - 1)
-    slot = ((np.uint64(key) * _MIX) >> np.uint64(29)) & mask
+    slot = ((np.uint64(key) * MIX) >> np.uint64(29)) & mask
     while pairs[slot, _PAIR] != key and pairs[slot, _PAIR] != 0:
         slot = (slot + np.uint64(1)) & mask
     return slot
@@ -184,7 +76,7 @@ def _with_room(pairs):  # type: ignore[no-untyped-def]
     out = np.zeros((4 * len(pairs), 2), np.int64)
     for at in range(len(pairs)):
         if pairs[at, _PAIR]:
-            _copy(pairs, at, out, _slot(out, pairs[at, _PAIR]))
+            copy_row(pairs, at, out, _slot(out, pairs[at, _PAIR]))
     return out
 
 
@@ -204,9 +96,9 @@ def _sink(queue, size):  # type: ignore[no-untyped-def]
             child += 1
         if not _before(queue, child, count, pair):
             break
-        _copy(queue, child, queue, at)
+        copy_row(queue, child, queue, at)
         at = child
-    _copy(queue, size, queue, at)
+    copy_row(queue, size, queue, at)
 
 
 @part
@@ -214,7 +106,7 @@ def _queue_up(queue, size, pairs, slot, first, words):  # type: ignore[no-untype
     """Queue a pair that has come up in a stretch of words; returns the new size."""
     at, count, pair = size, pairs[slot, _COUNT], pairs[slot, _PAIR]
     while at and not _before(queue, (at - 1) >> 1, count, pair):
-        _copy(queue, (at - 1) >> 1, queue, at)
+        copy_row(queue, (at - 1) >> 1, queue, at)
         at = (at - 1) >> 1
     queue[at, _PAIR], queue[at, _COUNT], queue[at, _FIRST], queue[at, _WORDS] = pair, count, first, words
     return size + 1
@@ -360,7 +252,7 @@ def _settle(left, right, token, neighbours, pairs, lists, queue, used):  # type:
 def _slot_of_token(slots, text, bounds, start, end):  # type: ignore[no-untyped-def]
     """Slot of the token that is spelt text[start:end], or the empty slot where it would go."""
     mask = np.uint64(slots.size - 1)
-    slot = ((_hash(text, start, end) * _MIX) >> np.uint64(29)) & mask
+    slot = ((hash_of(text, start, end) * MIX) >> np.uint64(29)) & mask
     while slots[slot]:
         first, same = bounds[slots[slot] - 1], 0
         if bounds[slots[slot]] - first == end - start:
@@ -413,7 +305,7 @@ def learn_merges(
     """
     # Every merge takes an id away and lets two pairs come up at most. Memory that nothing is written to costs nothing.
     most = 3 * bytes_ + 1
-    pairs, lists, queue = np.zeros((_SLOTS, 2), np.int64), np.empty(most, np.int64), np.empty((most + 1, 4), np.int64)
+    pairs, lists, queue = np.zeros((SLOTS, 2), np.int64), np.empty(most, np.int64), np.empty((most + 1, 4), np.int64)
     used = np.zeros(3, np.int64)
     used[0], used[1] = _queued_bytes(words, pairs, lists, queue)
     used[2] = used[0]
@@ -436,7 +328,7 @@ def learn_merges(
         count = pairs[_slot(pairs, queue[0, _PAIR]), _COUNT]
         if queue[0, _COUNT] != count:
             queue[0, _COUNT] = count
-            _copy(queue, 0, queue, used[0])
+            copy_row(queue, 0, queue, used[0])
             _sink(queue, used[0])
             continue
         if count < max(least, 1):
@@ -453,7 +345,7 @@ def learn_merges(
             names[slot], bounds[tokens] = tokens, end
         token = np.int64(names[slot]) - 1
         if merged == len(merges):
-            merges = _twice(merges)
+            merges = twice(merges)
         merges[merged, 0], merges[merged, 1], merges[merged, 2] = left, right, token
         merged += 1
 
