@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
 import orjson
 import pytest
 from click.testing import CliRunner
+from tiny_recipe import tiny, write_inputs
 
 from benchmarks.__main__ import main
 from benchmarks.material import instructions, synthetic, write_jsonl
 from benchmarks.rounds import Comparison, compare
 from benchmarks.scale import lines
+from benchmarks.scaling import Timed, report
+from benchmarks.scaling import main as scaling
 
 
 def test_material_is_the_same_each_time_and_read_back_from_a_file(tmp_path: Path) -> None:
@@ -75,3 +79,28 @@ def test_a_benchmark_runs_and_checks_equal_results(name: str) -> None:
     assert ran.exit_code == 0, ran.output
     assert " / " in ran.output
     assert "processor:" in ran.output
+
+
+def test_scaling_is_told_by_round() -> None:
+    """Ratios are those of the two builds of a round; what stages do not account for is told as the rest."""
+    builds = {
+        1: [Timed("v", 1000, whole, {"read, clean, measure": read}) for whole, read in ((10.0, 6.0), (12.0, 9.0))],
+        2: [Timed("v", 1000, whole, {"read, clean, measure": read}) for whole, read in ((5.0, 3.0), (4.0, 3.0))],
+    }
+    told = "\n".join(report(builds))
+    assert re.search(r"start, inputs, report, end +3\.50 +1\.50\n", told)
+    assert "1,000 rows, 2 workers: 225 (200 to 250) rows/s" in told
+    assert "read, clean, measure, 1 against 2 workers: 2.50 (2.00 to 3.00) times as fast" in told
+    assert "whole command, 1 against 2 workers: 2.50 (2.00 to 3.00) times as fast" in told
+
+
+@pytest.mark.slow
+def test_scaling_times_whole_commands(tmp_path: Path) -> None:
+    """Builds with each number of workers make one version, and nothing stays beside the recipe."""
+    write_inputs(tmp_path)
+    recipe = tmp_path / "recipe.json"
+    recipe.write_bytes(orjson.dumps(tiny(tmp_path)))
+    before = sorted(tmp_path.iterdir())
+    done = CliRunner().invoke(scaling, [str(recipe), "--rounds", "1"])
+    assert done.exit_code == 0 and "1 against 2 workers" in done.output, done.output
+    assert sorted(tmp_path.iterdir()) == before
