@@ -10,7 +10,7 @@ TEST_WORKERS ?= 2
 .PHONY: help demo test test-all lint format schemas docs bench clean
 
 help:
-	@echo "make demo      set up, then build, train and evaluate the sample recipe (about three minutes on two cores)"
+	@echo "make demo      set up, then build, train and evaluate the sample recipe (three to five minutes on two cores)"
 	@echo "make test      set up, then check style, types and the default tests (in two processes)"
 	@echo "make test-all  the slow tests too"
 	@echo "make lint      ruff and mypy only"
