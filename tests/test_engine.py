@@ -151,10 +151,10 @@ def test_a_program_with_threads_is_not_forked(tmp_path: Path, monkeypatch: pytes
     threads = [threading.Thread(target=done.wait) for _ in range(2)]
     for thread in threads:
         thread.start()
-    ahead.start_ahead(tmp_path / "recipe.yaml", 2)
+    ahead.start_ahead(tmp_path / "recipe.yaml", 2, print)
     done.set()
     assert started == ["start_server"]
-    ahead.start_ahead(tmp_path / "recipe.yaml", 2)  # Arrow and numba have been loaded, and may have threads
+    ahead.start_ahead(tmp_path / "recipe.yaml", 2, print)  # Arrow and numba have been loaded, and may have threads
     assert started == ["start_server"] * 2
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numba import njit
 from tiny_recipe import bytes_of, tiny, write_inputs
 
 from didact.build import ready
@@ -20,6 +21,8 @@ from didact.build.ready import ReadyMeanwhile
 from didact.engine.base import Item, Result
 from didact.store.layout import Store
 from didact.store.version import Version
+from didact.text import compiled
+from didact.text.compiled import COMPILING, told_of_compiling
 
 _CODE = """
 import gc, sys
@@ -112,6 +115,20 @@ def test_kernels_are_compiled_beside_those_of_workers(monkeypatch: pytest.Monkey
     assert loaded == (["load_encoder", "load_kernels"] if cold else [])
 
 
+def test_that_kernels_are_compiled_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for kernels to be compiled is told why; nobody is told of kernels that are there."""
+    monkeypatch.setattr(compiled, "_TOLD", [])
+    told: list[str] = []
+    ready.load_common()
+    with told_of_compiling(told.append):
+        ready.load_common()
+        assert told == []
+        for _ in range(2):
+            njit(lambda value: value + 1)(1)
+    njit(lambda value: value + 2)(1)
+    assert told == [COMPILING]
+
+
 @pytest.mark.slow
 def test_the_first_build_on_a_machine_makes_the_same_bytes(tmp_path: Path) -> None:
     """With no kernel on file, two processes compile at once; what they leave serves the next build."""
@@ -123,12 +140,13 @@ def test_the_first_build_on_a_machine_makes_the_same_bytes(tmp_path: Path) -> No
         "from didact.text.compiled import compiled_here\n"
         "atexit.register(lambda: print(compiled_here()))\nmain()"
     )
-    versions, compiled = [], []
+    versions, anew = [], []
     for name in ("cold", "warm"):
         command = [sys.executable, "-c", code, "build", str(recipe), "--workers", "2", "--store", str(tmp_path / name)]
         environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
         done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        compiled.append(done.stdout.split()[-1])
+        anew.append(done.stdout.split()[-1])
+        assert done.stderr.count(COMPILING) == (name == "cold")
         versions.append(bytes_of(Version.open(Store(tmp_path / name).find("tiny"))))
-    assert compiled == ["True", "False"]
+    assert anew == ["True", "False"]
     assert versions[0] == versions[1]

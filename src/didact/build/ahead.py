@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -20,8 +21,9 @@ _WATCHED = 2
 """Threads of a command that has just begun: its own, and one that waits for Ctrl-C and holds no lock."""
 
 
-def start_ahead(recipe: Path, workers: int | None) -> None:
-    """Load what a build needs, and start the server of workers if the build of a recipe will want some.
+def start_ahead(recipe: Path, workers: int | None, note: Callable[[str], None]) -> None:
+    """Load what a build needs, and start the server of workers if the build of a recipe will want some. note: hears of
+    kernels that have to be compiled first.
 
     Unless the number of workers is given, raises what `load_recipe` raises; else the build does that. A source that
     cannot be looked at is left for the build to speak of.
@@ -36,9 +38,10 @@ def start_ahead(recipe: Path, workers: int | None) -> None:
     if several and fresh:
         import_module("didact.build.pipeline")
         ready = import_module("didact.build.ready")
-        ready.load_common()
-        fork_server(PRELOAD)
-        ready.compile_beside()
+        with import_module("didact.text.compiled").told_of_compiling(note):
+            ready.load_common()
+            fork_server(PRELOAD)
+            ready.compile_beside()
 
 
 def _stored_bytes(recipe: Path) -> int:

@@ -55,6 +55,7 @@ from didact.sources.spool import Spool
 from didact.store.layout import BUILD, CHUNKS, Store, StoreAt, elsewhere, store_of
 from didact.store.manifest import Account
 from didact.store.version import Version
+from didact.text.compiled import told_of_compiling
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def build(
     listener = tell if tell is not None else Silent()
     place.require_writable()
     listener.stage("inputs")
-    with Spool(place.spools, elsewhere(loaded, store)) as spool:
+    with told_of_compiling(listener.note), Spool(place.spools, elsewhere(loaded, store)) as spool:
         inputs = resolve_inputs(loaded, base, spool)
         if place.built(loaded.name, inputs.plan) is None:
             require_space(loaded, inputs, place)

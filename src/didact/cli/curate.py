@@ -241,7 +241,7 @@ def build(
     if engine == "local":
         from didact.build.ahead import start_ahead
 
-        start_ahead(recipe, workers)
+        start_ahead(recipe, workers, tell.note)
     from didact.build.pipeline import build as make
     from didact.report.summary import print_summary
 

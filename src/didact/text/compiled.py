@@ -7,15 +7,19 @@ the counting out. A kernel then cannot make an array: its caller, in Python, han
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 _KERNELS: list[Any] = []
 """numba's dispatcher of every kernel."""
+COMPILING = "compiling kernels, once on this machine; it takes about half a minute"
+_TOLD: list[str] = []
 
 
 def _compiled(function: Function, **options: bool) -> Function:
@@ -30,6 +34,34 @@ def kernel(function: Function) -> Function:
     made = _compiled(function, cache=True)
     _KERNELS.append(made)
     return made
+
+
+class _Waiting(event.Listener):
+    """Tells what takes so long when numba begins to compile."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def on_start(self, event: event.Event) -> None:
+        """Tell it, once in a process."""
+        del event
+        if not _TOLD:
+            _TOLD.append(COMPILING)
+            self._tell(COMPILING)
+
+    def on_end(self, event: event.Event) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def told_of_compiling(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tell once, inside the block, that kernels are being compiled, if the cache on disk has them not."""
+    waiting = _Waiting(tell)
+    event.register("numba:compile", waiting)
+    try:
+        yield
+    finally:
+        event.unregister("numba:compile", waiting)
 
 
 def compiled_here() -> bool:
