@@ -19,6 +19,7 @@ import pytest
 from tiny_recipe import tiny, write_inputs
 
 from didact.build.per_record import curate_sources
+from didact.engine.ray import own_token
 
 SLOW_SIGNAL = """
 import os, time
@@ -72,7 +73,8 @@ def cluster(nodes: int) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef" * 2)
+        # Ray reads it once in a process, where other tests start a Ray of their own.
+        patch.setenv("RAY_AUTH_TOKEN", own_token())
         from ray.cluster_utils import Cluster
 
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

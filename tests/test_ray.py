@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -53,6 +54,20 @@ def test_ray_gives_each_item_its_own_result(engine: RayEngine) -> None:
     with pytest.raises(ValueError, match=r"^three"):
         list(engine.map(fail_at_three, range(9)))
     assert sorted(engine.map(square, range(4))) == [(number, number * number) for number in range(4)]
+
+
+@pytest.mark.slow
+def test_one_ray_may_follow_another(tmp_path: Path) -> None:
+    """A process may start a Ray of its own, let it go and start another, as two builds in one script do."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom didact.engine.ray import RayEngine\n"
+        "from didact.remote.folder import Folder\n"
+        "for _ in range(2):\n"
+        "    with RayEngine(1, shared=Folder(Path(sys.argv[1]))) as engine:\n"
+        "        print(*(length for _, length in engine.map(len, ['a', 'bc'])), flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert [sorted(line.split()) for line in done.stdout.splitlines()] == [["1", "2"]] * 2
 
 
 def test_a_worker_of_ray_that_dies_is_replaced(engine: RayEngine, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -161,10 +162,16 @@ def _imported() -> Any:
     return ray
 
 
+@cache
+def own_token() -> str:
+    """What those who know one another in a Ray of this process have; one for all of these, as Ray reads it once."""
+    return secrets.token_hex(32)
+
+
 @contextmanager
 def _environment(wanted: dict[str, str]) -> Iterator[None]:
     """Set variables that Ray and the processes it starts read; what the user has set stays."""
-    token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)} if "RAY_AUTH_MODE" in wanted else {}
+    token = {"RAY_AUTH_TOKEN": own_token()} if "RAY_AUTH_MODE" in wanted else {}
     new = {name: value for name, value in {**wanted, **token}.items() if name not in os.environ}
     os.environ.update(new)
     try:
