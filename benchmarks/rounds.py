@@ -45,12 +45,12 @@ class Comparison:
         """The comparison as text: every speed and every ratio as median (least to greatest)."""
         first = next(iter(self.speeds))
         told = [f"{self.title}, in {self.unit}/s, median (min to max) of {len(self.speeds[first])} rounds"]
-        told += [f"  {name:50} {_spread(values, ',.0f')}" for name, values in self.speeds.items()]
+        told += [f"  {name:50} {spread(values, ',.0f')}" for name, values in self.speeds.items()]
         for peer in list(self.speeds)[1:]:
-            told.append(f"  {f'{first} / {peer}':50} {_spread(self.ratios(peer), '.2f')}")
+            told.append(f"  {f'{first} / {peer}':50} {spread(self.ratios(peer), '.2f')}")
         for peer in list(self.cpu_speeds)[1:]:
-            spread = _spread(_ratios(self.cpu_speeds, peer), ".2f")
-            told.append(f"  {'by processor time, / ' + peer:50} {spread}")
+            ratios = spread(_ratios(self.cpu_speeds, peer), ".2f")
+            told.append(f"  {'by processor time, / ' + peer:50} {ratios}")
         return [*told, *(f"  {note}" for note in self.notes)]
 
 
@@ -59,7 +59,8 @@ def _ratios(speeds: dict[str, list[float]], peer: str) -> list[float]:
     return [own / other for own, other in zip(first, speeds[peer], strict=True)]
 
 
-def _spread(values: list[float], form: str) -> str:
+def spread(values: list[float], form: str) -> str:
+    """Median (least to greatest)."""
     middle, least, most = statistics.median(values), min(values), max(values)
     return f"{middle:{form}} ({least:{form}} to {most:{form}})"
 

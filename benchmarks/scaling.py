@@ -11,14 +11,14 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from benchmarks.processes import start
-from benchmarks.rounds import machine
+from benchmarks.rounds import machine, spread
 from didact.durable import read_json
 from didact.store.version import Version
 
@@ -71,16 +71,12 @@ def report(builds: dict[int, list[Timed]]) -> Iterator[str]:
     rows = builds[counts[0]][0].rows
     for count in counts:
         speeds = [rows / build.whole for build in builds[count]]
-        yield f"  {rows:,} rows, {count} workers: {_spread(speeds, ',.0f')} rows/s"
+        yield f"  {rows:,} rows, {count} workers: {spread(speeds, ',.0f')} rows/s"
     for count in counts[1:]:
         pairs = list(zip(builds[counts[0]], builds[count], strict=True))
         for part in (_READ, "whole command"):
             ratios = [one.parts[part] / other.parts[part] for one, other in pairs]
-            yield f"  {part}, {counts[0]} against {count} workers: {_spread(ratios, '.2f')} times as fast"
-
-
-def _spread(values: Sequence[float], form: str) -> str:
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+            yield f"  {part}, {counts[0]} against {count} workers: {spread(ratios, '.2f')} times as fast"
 
 
 @click.command()
