@@ -34,12 +34,14 @@ class FailingServer:
         """Calls by method."""
         self.failed: Counter[str] = Counter()
         """Calls that were made to fail, by how."""
+        self.unanswered: Counter[str] = Counter()
+        """The same, by method."""
         self.url = ""
 
     @contextmanager
     def failing(self, share: float, seed: int) -> Iterator[None]:
         """Fail a share of all calls for the length of the block."""
-        self._random, self.share, self.failed = random.Random(seed), share, Counter()
+        self._random, self.share, self.failed, self.unanswered = random.Random(seed), share, Counter(), Counter()
         try:
             yield
         finally:
@@ -52,6 +54,7 @@ class FailingServer:
             fails = self._random.random() < self.share
             how = self._random.choice(FAILURES) if fails else ""
             self.failed[how] += bool(how)
+            self.unanswered[environ["REQUEST_METHOD"]] += bool(how)
         if how in ("500", "503"):
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start_response(f"{how} Failed", [("Content-Type", "application/xml")])

@@ -153,6 +153,8 @@ def test_one_failed_call_in_ten_changes_no_byte(
     (told,) = (note for note in notes.notes if "were made again" in note)
     # Less than failed: the note is about the build alone, and some calls are made again by the library.
     assert 0 < sum(map(int, re.findall(r"[a-z]+ (\d+)", told))) <= sum(server.failed.values())
+    # The note is not about the trial of the store, nor about build.json and the page, which are written after it.
+    assert "write" in told or server.unanswered["PUT"] <= 3
     made = version.folder.prefix
     assert made is not None and at.open("").built("tiny", version.manifest.plan) is not None
 
