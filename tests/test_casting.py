@@ -27,32 +27,51 @@ MOVING = sorted(name for name, adapter in adapters().items() if adapter.moves)
 _OTHERS = ("system", "history", "category", "task_name", "title", "label", "meta", "id", "score", "x")
 _TURNS = '[{"role": "user", "content": "Hi"}]'
 _LOOKED_AT = st.sampled_from(("<noinput>", "None", " n/a ", _TURNS, "\ue0000:0\ue001", " "))
-_VALUES = (
+_FAULTY = (b'"a\tb"', b'"a\xffb"', b'"\xed\xa0\x80"', b'"\\ud800"', b'{"a":1,"a":2}', b"1e999", b"[NaN]", b"[1", b"{")
+"""Values of which some spoil their row, and some cost it a finding."""
+_ODD = (
     RICH
     | _LOOKED_AT
     | st.none()
     | st.booleans()
     | st.sampled_from((0, 1, 0.0, -0.0, 1.0, "1", [], {}, ["a"], {"a": None}, [{"role": "user", "content": "Hi"}]))
-)
+).map(orjson.dumps) | st.sampled_from(_FAULTY)
 
 
 @st.composite
-def _files(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
-    """A format, and rows of a file of it that have few sets of keys, as real files do."""
+def _kind(draw: st.DrawFn, keys: list[str], moved: frozenset[str]) -> list[bytes]:
+    """One row of some keys, or as many as are worth a mould, which differ in their texts only."""
+    texts = draw(st.lists(RICH.map(orjson.dumps), min_size=1, max_size=4))
+    odd = draw(st.sampled_from((False, False, False, True)))
+    varied = [] if odd else [key for key in keys if key in moved]
+    others = {key: draw(_ODD) for key in keys}
+    rows = []
+    for _ in range(draw(st.sampled_from((1, casting_json.FEWEST, 4 * casting_json.FEWEST)))):
+        said = others | {key: draw(st.sampled_from(texts)) for key in varied}
+        rows.append(b"{" + b",".join(orjson.dumps(key) + b":" + value for key, value in said.items()) + b"}")
+    return rows
+
+
+@st.composite
+def _files(draw: st.DrawFn) -> tuple[str, list[bytes]]:
+    """A format, and rows of a file of it that have few sets of keys, as real files do; some values have a fault."""
     name = draw(st.sampled_from(MOVING))
     adapter = get(name)
     names = sorted({*adapter.moves, *adapter.columns.values()})
-    keys = st.lists(st.sampled_from(names), unique=True, max_size=4)
-    shapes = draw(st.lists(st.tuples(keys, st.lists(st.sampled_from(_OTHERS), max_size=2)), min_size=1, max_size=2))
     usual = list(orjson.loads(adapter.example))
-    rows = draw(st.lists(st.sampled_from([*(own + rest for own, rest in shapes), usual, usual]), max_size=12))
-    made = [{key: draw(_VALUES if draw(st.integers(0, 3)) == 0 else RICH) for key in row} for row in rows]
-    # Rows by themselves are not worth a mould.
-    return name, [row for row in made for _ in range(draw(st.sampled_from((1, casting_json.FEWEST))))]
+    keys = st.just(usual) | st.just(usual) | st.lists(st.sampled_from(names), unique=True, max_size=4)
+    others = st.lists(st.sampled_from([other for other in _OTHERS if other not in names]), unique=True, max_size=1)
+    shapes = draw(st.lists(st.builds(lambda own, rest: [*own, *rest], keys, others), min_size=1, max_size=2))
+    kinds = st.sampled_from(shapes).flatmap(lambda shape: _kind(shape, frozenset(adapter.moves)))
+    return name, [row for kind in draw(st.lists(kinds, min_size=1, max_size=4)) for row in kind]
 
 
 def _block(rows: list[dict[str, Any]]) -> Block | None:
-    found = [one for one in cut(b"\n".join(map(orjson.dumps, rows)), "jsonl") if isinstance(one, Block)]
+    return _spelt_block([*map(orjson.dumps, rows)])
+
+
+def _spelt_block(rows: list[bytes]) -> Block | None:
+    found = [one for one in cut(b"\n".join(rows), "jsonl") if isinstance(one, Block)]
     assert len(found) == bool(rows)
     return found[0] if found else None
 
@@ -67,25 +86,23 @@ def _both_ways(block: Block, source: Source, container: Container = "jsonl") -> 
     assert columns.table().to_pylist() == to_table(alone.records, alone.places, alone.texts).to_pylist()
 
 
-@given(
-    _files(),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "license": st.just("MIT"),
-            "system": st.just("Be brief."),
-            "task": st.just("t"),
-            "where": st.just({"x": 1}),
-            "group": st.just("x"),
-        },
-    ),
+_SAID: tuple[dict[str, Any], ...] = (
+    {},
+    {},
+    {"license": "MIT", "group": "x"},
+    {"system": "Be brief."},
+    {"task": "t"},
+    {"where": {"x": None}, "task": "t"},
 )
-def test_rows_read_together_are_those_read_alone(file: tuple[str, list[dict[str, Any]]], said: dict[str, Any]) -> None:
+
+
+@given(_files(), st.sampled_from(_SAID))
+def test_rows_read_together_are_those_read_alone(file: tuple[str, list[bytes]], said: dict[str, Any]) -> None:
     """Every adapter that moves texts: the same records with the same ids, findings and rejected rows, whatever the rows
     hold and the source says of them.
     """
     name, rows = file
-    if (block := _block(rows)) is not None:
+    if (block := _spelt_block(rows)) is not None:
         _both_ways(block, Source(path="file", format=name, **said))
 
 
@@ -106,6 +123,16 @@ def test_texts_that_an_adapter_looks_at(name: str, rows: list[dict[str, Any]]) -
         block = _block(rows * times)
         assert block is not None
         _both_ways(block, Source(path="file", format=name))
+
+
+@pytest.mark.parametrize("value", _FAULTY)
+def test_rows_with_the_same_fault_are_read_alone(value: bytes) -> None:
+    """Behind a good row, many that share a value with a fault beside their texts are read, or rejected, one by one."""
+    shared = b'{"instruction":"Add %d.","input":"","output":"Added %d.","meta":%s}'
+    rows = [shared % (0, 0, b"1"), *(shared % (n, n, value) for n in range(2 * casting_json.FEWEST))]
+    block = _spelt_block(rows)
+    assert block is not None
+    _both_ways(block, Source(path="file", format="alpaca"))
 
 
 @given(st.lists(st.tuples(RICH, RICH), min_size=1, max_size=5), st.sampled_from(("q", "a/q", "prompt", "x/y")))

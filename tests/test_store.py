@@ -94,6 +94,13 @@ def test_a_ref_is_a_plain_name(home: Path, tag: str) -> None:
     assert sorted((home / "store").rglob("*")) == before
 
 
+def test_a_version_is_shown_in_a_line(home: Path) -> None:
+    """A console shows of a version its name, as commands take it, and its folder."""
+    version = Version.open(store_of(home).find("tiny"))
+    name = f"tiny@{version.manifest.version}"
+    assert repr(version) == f"Version({name} in {store_of(home).find(name)})"
+
+
 def test_an_ambiguous_version_is_a_bad_call(tmp_path: Path) -> None:
     """A beginning that two versions share names both; what is half-deleted is no version."""
     for version in ("0123456789ab", "0123456789ac"):

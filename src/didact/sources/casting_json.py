@@ -67,7 +67,9 @@ def _cast(reader: RowReader, moved: Sequence[str], texts: Texts, places: NDArray
     number = np.full(len(places), -1, np.int64)
     kinds: list[Alike] = []
     for first in firsts[counts >= FEWEST].tolist():
-        kind = alike(reader.named(_value(reader, places[first])), moved, reader)
+        # Of a kind with a fault beside its texts, which the kernel may pass over, the first one has it too.
+        value = _value(reader, places[first])
+        kind = alike(reader.named(value), moved, reader) if value else None
         if kind is not None:
             number[first] = len(kinds)
             kinds.append(kind)

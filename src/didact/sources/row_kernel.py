@@ -1,7 +1,8 @@
 """The texts of rows that are JSON objects with the same keys, taken out into one buffer by a kernel.
 
-A row that is written in another way, or that may have a fault (RFC 8259, RFC 3629), is left to the parser. The tests
-compare the two.
+A row that is written in another way, or whose texts may have a fault (RFC 8259, RFC 3629), is left to the parser. Under
+the other keys, what strings hold and how large numbers are is not looked at: rows of a kind have the same there, so
+that one of them shows it for all. The tests compare the two.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Texts:
     """The texts of n rows, m of each.
 
     fits: (all rows,), which of the rows that were asked for have exactly these keys; the others below are of those.
+    Where the first of a kind is no JSON, the others of it are none either.
     data, bounds: the UTF-8 of all texts, row by row, and where each begins, (n * m + 1,).  first: (n,), for each row
     the number of the first one, most often itself, that has the same values under the other keys, byte by byte, and the
     same texts empty.

@@ -39,6 +39,10 @@ class Version:
     folder: Folder
     manifest: Manifest
 
+    def __repr__(self) -> str:
+        # What a console and a notebook show: a manifest of many sources is pages long.
+        return f"Version({self.manifest.name}@{self.manifest.version} in {self.folder})"
+
     @property
     def path(self) -> Path:
         """The version's folder on this disk; of a version in an object store, the copy of what was needed of it so far
