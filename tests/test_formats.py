@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import orjson
@@ -561,7 +563,11 @@ KEYS = st.sampled_from(
 @given(row=st.dictionaries(KEYS, JSON, max_size=6), name=st.sampled_from(sorted(adapters())))
 def test_any_row_is_read_or_refused_with_a_code(row: dict[str, Any], name: str) -> None:
     """No JSON object brings an adapter down: it becomes a valid record, or is refused with a known code."""
-    adapter = get(name)
+    read_or_refused(get(name), row)
+
+
+def read_or_refused(adapter: Adapter, row: dict[str, Any]) -> None:
+    """A row becomes a valid record, or is refused with a known code."""
     assert 0 <= adapter.fits(row) <= 1
     try:
         reading = adapter.read(row, None)
@@ -572,6 +578,45 @@ def test_any_row_is_read_or_refused_with_a_code(row: dict[str, Any], name: str) 
     else:
         assert all(CODES[code] for code, _, _ in [*reading.notes, *check(reading.record)])
         assert type(reading.record).model_validate(reading.record.model_dump()) == reading.record
+
+
+DAMAGE: tuple[Any, ...] = (
+    None, True, 0, 1.5, "", "a", "user", "#### 5", '["a"]', [], {}, ["a"], [[]], [None], [{}], {"a": 1},
+    {"type": ["x"]}, [{"type": {"a": 1}}], [{"role": [], "content": {}}],
+)  # fmt: skip
+
+
+def places_in(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in a JSON value, with each of its keys or indices."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        yield from places_in(value[key])
+
+
+def unfolded(adapter: Adapter, row: Any) -> list[Any]:
+    """The rows inside an element of a file; none where it is refused."""
+    try:
+        return [row] if adapter.unfold is None else [inner for _, inner in adapter.unfold(row)]
+    except RowError as error:
+        assert CODES[error.code].severity == "error"
+        return []
+
+
+@pytest.mark.parametrize("name", sorted(adapters()))
+def test_a_row_with_anything_anywhere_is_read_or_refused_with_a_code(name: str) -> None:
+    """Each row that `didact formats` shows, with any of its values replaced, at whatever depth; it is left as it is."""
+    adapter = get(name)
+    whole = orjson.loads(adapter.example)
+    for row in [*(whole[adapter.list_key] if adapter.list_key else [whole]), *adapter.variants.values()]:
+        mine = deepcopy(row)
+        for inside, key in [*places_in(mine)]:
+            was = inside[key]
+            for value in DAMAGE:
+                inside[key] = deepcopy(value)
+                for inner in unfolded(adapter, mine):
+                    read_or_refused(adapter, inner)
+            inside[key] = was
+        assert mine == row
 
 
 EXTRA = st.dictionaries(st.text("xyz/~", min_size=1, max_size=4), JSON, max_size=3)

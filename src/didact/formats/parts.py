@@ -140,11 +140,12 @@ def _listed(fields: Fields, part: Any, where: str, path: Path) -> Placed:
         return Placed(ReasoningPart(text=fields.spelt(part.get(key), f"{where}/{key}")), (*path, key))
     if kind == "tool_call":
         return _typed_call(fields, part, where, path)
-    if kind in MEDIA_TYPES:
+    if isinstance(kind, str) and kind in MEDIA_TYPES:
         return Placed(read_medium(fields, part, where), path)
-    raise RowError(
-        "SC002", f"a part of unknown type {kind!r}" if kind else f"{kind_of(part)} where a part belongs", where
-    )
+    if kind is None:
+        raise RowError("SC002", f"{kind_of(part)} where a part belongs", where)
+    named = f"of unknown type {kind!r}" if isinstance(kind, str) else f"whose type is {kind_of(kind)}"
+    raise RowError("SC002", f"a part {named}", where)
 
 
 def _keep_beyond(fields: Fields, item: dict[str, Any], where: str, read: tuple[str, ...]) -> None:
