@@ -89,6 +89,19 @@ def test_a_row_keeps_its_spelling(tmp_path: Path) -> None:
     ]
 
 
+def test_a_whole_number_keeps_its_digits(tmp_path: Path) -> None:
+    """One that no machine word holds is spelt and logged as it was written."""
+    number = "1" + "0" * 30 + "1"
+    (tmp_path / "a.jsonl").write_text(f'{{"instruction":"Add 1.","input":-{number},"output":{number}}}\n')
+    done = repair(tmp_path / "a.jsonl", tmp_path / "b.jsonl", "alpaca")
+    expected = {"instruction": "Add 1.", "input": f"-{number}", "output": number}
+    assert json.loads((tmp_path / "b.jsonl").read_bytes()) == expected
+    assert [(entry["before"], entry["after"]) for entry in log_of(done)] == [
+        (-int(number), f"-{number}"),
+        (int(number), number),
+    ]
+
+
 def test_arrays_keep_their_layout_and_lose_stray_commas(tmp_path: Path) -> None:
     """A JSON array stays one; commas that no element follows go, whatever stands around them."""
     row, second, third = (f'{{"instruction": "a{i}", "input": "", "output": "b,"}}' for i in range(3))

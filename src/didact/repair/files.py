@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import shutil
 from collections import Counter
@@ -13,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-import orjson
 import zstandard
 
 from didact.durable import atomic_dir, write_with
@@ -175,7 +175,8 @@ class _Work:
         line, index = edit.place
         for change in edit.changes:
             entry = {"path": spelt_path(file.relative), "line": line, "index": index, **change._asdict()}
-            log.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+            # orjson writes no whole number beyond 64 bits.
+            log.write(json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
             self.done.changes[change.code] += 1
 
 

@@ -36,12 +36,14 @@ class Fix(NamedTuple):
 
 
 def spell(value: Any) -> Any:
-    """A number or boolean as the text it is read as; other values stay.
+    """A number or boolean as text, a whole number with all its digits; other values stay.
 
-    >>> spell(1.50), spell(True), spell("x")
-    ('1.5', 'true', 'x')
+    >>> spell(1.50), spell(True), spell("x"), spell(2**70)
+    ('1.5', 'true', 'x', '1180591620717411303424')
     """
-    return orjson.dumps(value).decode() if isinstance(value, bool | int | float) else value
+    if type(value) is int:
+        return str(value)
+    return orjson.dumps(value).decode() if isinstance(value, bool | float) else value
 
 
 def empty_text(value: Any) -> Any:
