@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
+import numpy as np
+import xxhash
 from numba import njit
 from numba.core import event
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -27,13 +33,56 @@ def _compiled(function: Function, **options: bool) -> Function:
 
 
 def kernel(function: Function) -> Function:
-    """Compile a function that Python calls.
-
-    It is compiled anew when its own file changes, not when that of a function it calls does: then remove `*.nbi`.
-    """
-    made = _compiled(function, cache=True)
+    """Compile a function that Python calls, or load it from the cache on disk."""
+    made = _compiled(function)
+    made._cache = _Cache(function)  # type: ignore[attr-defined]
     _KERNELS.append(made)
     return made
+
+
+class _Cache(FunctionCache):
+    """numba's own compiles a function anew when its file has changed. This does so, too, when what it calls has, which
+    is a part of its machine code.
+    """
+
+    def _index_key(self, sig: object, codegen: object) -> tuple[object, ...]:
+        told = xxhash.xxh3_128()
+        for function in _called_from(self._py_func):
+            told.update(_own_code(function))
+        return (*super()._index_key(sig, codegen), told.digest())
+
+
+def _called_from(function: FunctionType) -> list[FunctionType]:
+    """A function and all that it calls, in an order that its code gives."""
+    found = [function]
+    for caller in found:
+        called = [one.py_func for one in _globals_of(caller) if isinstance(one, Dispatcher)]
+        found += [one for one in dict.fromkeys(called) if one not in found]
+    return found
+
+
+def _globals_of(function: FunctionType) -> list[Any]:
+    """Values of the module's names that a function may use: its code lists them together with attributes."""
+    return [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+
+
+@cache
+def _own_code(function: FunctionType) -> bytes:
+    """What the machine code of a function depends on, beside the functions it calls."""
+    code = function.__code__
+    spelt = [part for part in code.co_consts if part != function.__doc__]
+    return b"\0".join([code.co_code, *map(_spelt, [code.co_names, spelt, _globals_of(function)])])
+
+
+def _spelt(value: Any) -> bytes:
+    """A constant, by what it is and not where. Modules, types and functions of others are known by their names."""
+    if isinstance(value, np.ndarray):
+        return repr((value.dtype, value.shape)).encode() + value.tobytes()
+    if isinstance(value, tuple | list):
+        return b"(%s)" % b"".join(map(_spelt, value))
+    if isinstance(value, bool | int | float | complex | str | bytes | np.generic | None):
+        return f"{type(value).__name__} {value!r}".encode()
+    return f"{type(value).__name__} {getattr(value, '__name__', '')}".encode()
 
 
 class _Waiting(event.Listener):
