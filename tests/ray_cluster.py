@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shlex
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 from tiny_recipe import tiny, write_inputs
 
 from didact.build.per_record import curate_sources
-from didact.engine.ray import own_token
+from didact.engine.ray import forget_token
 
 SLOW_SIGNAL = """
 import os, time
@@ -73,10 +74,11 @@ def cluster(nodes: int) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "token")
-        # Ray reads it once in a process, where other tests start a Ray of their own.
-        patch.setenv("RAY_AUTH_TOKEN", own_token())
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        import ray
         from ray.cluster_utils import Cluster
 
+        forget_token(ray)
         made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         try:
             for _ in range(nodes):

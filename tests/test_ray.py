@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +19,7 @@ from killing import die_always, die_once, fail_at_three, square
 from test_layers import imports, modules, parsed
 
 from didact.cli import cli
+from didact.durable import own_folder
 from didact.engine.choice import EngineChoice
 from didact.engine.ray import RayEngine
 from didact.errors import CallError, EngineError, UnknownName
@@ -56,18 +59,53 @@ def test_ray_gives_each_item_its_own_result(engine: RayEngine) -> None:
     assert sorted(engine.map(square, range(4))) == [(number, number * number) for number in range(4)]
 
 
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def open_cluster(tmp_path: Path) -> Iterator[str]:
+    """The address of a cluster of one core that asks nobody for a token."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"]
+    ray += [f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", "--disable-usage-stats"]
+    variables = os.environ | {"RAY_AUTH_MODE": "disabled"}
+    with own_folder(Path("/tmp"), "didact-test-") as folder:
+        running = subprocess.Popen(
+            [*ray, f"--temp-dir={folder}"], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            while not _answers(address):
+                assert running.poll() is None, "the head has ended"
+                time.sleep(0.2)
+            yield address
+        finally:
+            running.terminate()
+            running.wait()
+
+
 @pytest.mark.slow
-def test_one_ray_may_follow_another(tmp_path: Path) -> None:
-    """A process may start a Ray of its own, let it go and start another, as two builds in one script do."""
+def test_one_ray_may_follow_another(open_cluster: str, tmp_path: Path) -> None:
+    """A process may start a Ray of its own, let it go, use a cluster and start another, as builds in one script do:
+    the tokens of the one are not those of the other.
+    """
     code = (
         "import sys\nfrom pathlib import Path\nfrom didact.engine.ray import RayEngine\n"
         "from didact.remote.folder import Folder\n"
-        "for _ in range(2):\n"
-        "    with RayEngine(1, shared=Folder(Path(sys.argv[1]))) as engine:\n"
+        "for address in (None, None, sys.argv[2], None, sys.argv[2]):\n"
+        "    with RayEngine(1, address, shared=Folder(Path(sys.argv[1]))) as engine:\n"
         "        print(*(length for _, length in engine.map(len, ['a', 'bc'])), flush=True)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
-    assert [sorted(line.split()) for line in done.stdout.splitlines()] == [["1", "2"]] * 2
+    program = [sys.executable, "-c", code, str(tmp_path), open_cluster]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert [sorted(line.split()) for line in done.stdout.splitlines()] == [["1", "2"]] * 5
 
 
 def test_a_worker_of_ray_that_dies_is_replaced(engine: RayEngine, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self
@@ -139,6 +138,7 @@ def _connect(address: str | None, workers: int | None, held: ExitStack) -> None:
             _require_answer(address)
         # Ray takes the handler of SIGTERM for itself and does not give it back.
         before = signal.getsignal(signal.SIGTERM)
+        forget_token(ray)
         try:
             ray.init(address=address or "local", **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -153,6 +153,16 @@ def _hush(ray: Any) -> None:
     ray._private.worker._worker_logs_enabled = False
 
 
+def forget_token(ray: Any) -> None:
+    """Have Ray look again whether it needs a token, and which. It looks once in a process, which may have been
+    connected to a cluster with another one, or none, since then.
+    """
+    config, loader = (getattr(ray._raylet, name, None) for name in ("Config", "AuthenticationTokenLoader"))
+    if config is not None and loader is not None:
+        config.initialize("")
+        loader.instance().reset_cache()
+
+
 def _imported() -> Any:
     try:
         import ray
@@ -162,16 +172,10 @@ def _imported() -> Any:
     return ray
 
 
-@cache
-def own_token() -> str:
-    """What those who know one another in a Ray of this process have; one for all of these, as Ray reads it once."""
-    return secrets.token_hex(32)
-
-
 @contextmanager
 def _environment(wanted: dict[str, str]) -> Iterator[None]:
     """Set variables that Ray and the processes it starts read; what the user has set stays."""
-    token = {"RAY_AUTH_TOKEN": own_token()} if "RAY_AUTH_MODE" in wanted else {}
+    token = {"RAY_AUTH_TOKEN": secrets.token_hex(32)} if "RAY_AUTH_MODE" in wanted else {}
     new = {name: value for name, value in {**wanted, **token}.items() if name not in os.environ}
     os.environ.update(new)
     try:
