@@ -38,6 +38,10 @@ a process at work.
 """
 
 
+_TOKEN = secrets.token_hex(32)
+"""Of all clusters: two may be there at once, and those who join read the environment."""
+
+
 class Heard:
     """A listener that remembers remarks, and calls something each time a stage advances."""
 
@@ -74,7 +78,7 @@ def cluster(nodes: int) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_AUTH_TOKEN", _TOKEN)
         import ray
         from ray.cluster_utils import Cluster
 
