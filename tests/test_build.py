@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from tiny_recipe import (
     gsm8k_lines,
     lost,
     prose,
+    sentence,
     tiny,
     write_inputs,
 )
@@ -514,6 +516,30 @@ def test_held_out_rows_share_no_prompt_with_training(home: Path) -> None:
         assert sum(map(len, parts)) == len(set.union(*parts)) and all(parts)
     check = version.manifest.leak_check
     assert check is not None and check.held_out == len(sides["validation"]) + len(sides["test"])
+
+
+def test_of_a_crowd_that_is_alike_the_best_is_kept(tmp_path: Path) -> None:
+    """Of hundreds of answers that differ in their last word, which all bands find alike, the longest stays, wherever it
+    stands, and is the evidence against each of the others.
+    """
+    said = sentence(Random(1), 60).removesuffix(".")
+    names = [f"{n:09b}".translate(str.maketrans("01", "xy")) for n in range(400)]
+    rows = [{"instruction": "Describe it.", "input": "", "output": f"{said} {name}."} for name in names]
+    rows[250]["output"] = f"{said} at long last."
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    recipe = {
+        "name": "crowd",
+        "store": str(tmp_path / "store"),
+        "sources": {"rows": {"path": str(tmp_path / "rows.jsonl"), "license": "MIT"}},
+        "split": {"validation": 0, "test": 0},
+        "mixes": {"finetune": {"sources": {"rows": {"epochs": 1}}}},
+    }
+    version = build(recipe, workers=1)
+    (kept,) = version.table("finetune").to_pylist()
+    dropped = pq.read_table(version.path / "dropped").to_pylist()
+    assert kept["messages"][-1]["content"] == rows[250]["output"]
+    assert len(dropped) == 399
+    assert all(row["reason"] == "duplicate.near" and kept["id"] in row["evidence"] for row in dropped)
 
 
 def test_builds_of_one_plan_wait_for_each_other(tmp_path: Path) -> None:

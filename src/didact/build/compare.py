@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,23 @@ class _BandKeys(Sequence[U64]):
 
 
 @dataclass(frozen=True)
+class _First:
+    """The one to keep of some rows. All are ranked when it is first asked for, which few data sets make necessary."""
+
+    ranking: Callable[[], I64]
+
+    @cached_property
+    def _rank(self) -> I64:
+        order = self.ranking()
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        return rank
+
+    def __call__(self, members: I64) -> int:
+        return int(members[np.argmin(self._rank[members])])
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Finds near-duplicates among rows of a build."""
 
@@ -88,7 +105,9 @@ class Comparison:
 
     def _proposed(self, rows: I64) -> I64:
         signed = np.flatnonzero(self.rows.column("shingles")[rows] > 0)
-        return signed[candidate_pairs(_BandKeys(self.rows, rows[signed]), threads=self.threads)].reshape(-1, 2)
+        keys = _BandKeys(self.rows, rows[signed])
+        pairs = candidate_pairs(keys, threads=self.threads, first=_First(partial(self.ranking, rows[signed])))
+        return signed[pairs].reshape(-1, 2)
 
     def _same_details(self, rows: I64, pairs: I64) -> NDArray[np.bool_]:
         """Pairs that agree on what makes another question of the same words: a short answer, numbers."""

@@ -25,7 +25,7 @@ ALGORITHMS = {
     "signals": 1,
     "shingles": 1,
     "minhash": 1,
-    "dedup": 1,
+    "dedup": 2,
     "split": 1,
     "mix": 3,
     "tokenizer": 1,

@@ -6,7 +6,7 @@ low 32 bits of the shingle hashes, so that an index made with either can be read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -166,20 +166,20 @@ def _small(members: Offsets, starts: Offsets, cap: int) -> Offsets:
     return out
 
 
-def _chained(members: Offsets) -> Offsets:
-    """Pairs of a bucket that no band splits: each row with the least row, and with the row before it."""
-    least = np.full(len(members) - 1, members.min())
-    star = np.stack([least, members[members != members.min()]], axis=1)
-    return np.concatenate([star, np.sort(np.stack([members[:-1], members[1:]], axis=1), axis=1)])
+def _chained(members: Offsets, first: int) -> Offsets:
+    """Pairs of a bucket that no band splits: each row with one of them, and with the row before it."""
+    others = members[members != first]
+    star = np.stack([np.full(len(others), first), others], axis=1)
+    return np.sort(np.concatenate([star, np.stack([members[:-1], members[1:]], axis=1)]), axis=1)
 
 
-def _split(column: Hashes, members: Offsets, cap: int) -> list[Offsets]:
+def _split(column: Hashes, members: Offsets, cap: int, first: Callable[[Offsets], int]) -> list[Offsets]:
     """Pairs of a crowded bucket that also share a key of a later band, where that makes a bucket small.
 
     Earlier bands need no look: a pair that shares one was found there, in a small bucket or as this function finds it.
     """
     inner, starts = _buckets(column, members)
-    return [_small(inner, starts, cap), *(_chained(large) for large in _large(inner, starts, cap))]
+    return [_small(inner, starts, cap), *(_chained(large, first(large)) for large in _large(inner, starts, cap))]
 
 
 def _large(members: Offsets, starts: Offsets, cap: int) -> list[Offsets]:
@@ -188,15 +188,23 @@ def _large(members: Offsets, starts: Offsets, cap: int) -> list[Offsets]:
     return [members[start:end] for start, end in zip(starts[places], starts[places + 1], strict=True)]
 
 
-def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64, threads: int = 1) -> Offsets:
+def _least(members: Offsets) -> int:
+    return int(members.min())
+
+
+def candidate_pairs(
+    keys: Sequence[Hashes] | Hashes, cap: int = 64, threads: int = 1, first: Callable[[Offsets], int] = _least
+) -> Offsets:
     """Pairs of rows (k, 2), the lesser first, sorted and unique, that share a band key and may be near-duplicates.
 
     keys: for each band, the keys of all rows; asked for in order, each once, so that one is in memory at a time, or two
     more than there are threads.
+    first: of some rows the one that is to be kept if all are alike; default: the least.
     A bucket of up to `cap` rows gives all its pairs. A larger one, the mark of a template, is split by each other band:
-    the parts of up to cap / 4 rows give all their pairs, in larger parts each row is tied to the least row and to its
-    neighbour. So the number of pairs grows with the rows (times bands^2 * cap / 8 at the very worst), never with the
-    square of a bucket. What is missed: a pair whose equal bands are crowded ones all, and stay so two by two.
+    the parts of up to cap / 4 rows give all their pairs, in larger parts each row is tied to the first and to its
+    neighbour: of a crowd that is alike all over, one row is kept. So the number of pairs grows with the rows (times
+    bands^2 * cap / 8 at the very worst), never with the square of a bucket. What is missed: a pair without the first
+    row whose equal bands are crowded ones all, and stay so two by two.
     """
     rows = 0
     codes = np.zeros(0, dtype=np.int64)
@@ -211,8 +219,8 @@ def candidate_pairs(keys: Sequence[Hashes] | Hashes, cap: int = 64, threads: int
         rows = len(column)
         found = [small]
         for earlier in crowded:
-            found += _split(column, earlier, max(cap // 4, 2))
-        found += map(_chained, large)
+            found += _split(column, earlier, max(cap // 4, 2), first)
+        found += [_chained(members, first(members)) for members in large]
         crowded += large
         new += [pairs[:, 0] * rows + pairs[:, 1] for pairs in found]
         # Sorted with every band, the same pairs would be sorted again and again.
