@@ -107,6 +107,21 @@ def test_a_repository_of_parquet_files_is_read_without_its_card(tmp_path: Path) 
     assert [record.split for record in records] == ["test"] * 50 + ["train"] * 100
 
 
+def test_what_tells_about_data_is_no_data(tmp_path: Path) -> None:
+    """In a folder with files of rows the card and the licence are left out, however deep the rows; a text among texts,
+    a file of rows with such a name and a file that is named itself are read.
+    """
+    told = ["README.md", "LICENSE", "Licence.txt", "CITATION.cff", "notice", "dataset_infos.json"]
+    read_too = ["license-questions.jsonl", "readme.csv", "readable.txt", "sub/rows.json.gz"]
+    for folder, names in (("repository", [*told, *read_too]), ("texts", ["README.md", "page.md"])):
+        for name in names:
+            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / name).write_text("x")
+    listed = [[relative for _, relative in list_files([folder], tmp_path)] for folder in ("repository", "texts")]
+    assert listed == [sorted(read_too), ["README.md", "page.md"]]
+    assert len(list_files(["repository/LICENSE", "repository/readme.csv"], tmp_path)) == 2
+
+
 @pytest.mark.parametrize("how", ["saved", "parquet", "memory", "streamed"])
 def test_keys_that_arrow_fills_in_are_absent(tmp_path: Path, how: str) -> None:
     """Conversations whose messages have different keys are the same records as from JSON lines."""

@@ -27,7 +27,8 @@ class Source(Settings):
 
     path: str | list[str] = Field(
         description="File, folder or glob, or a list of them, relative to the recipe. "
-        "A folder means all its files, except hidden ones; one written by `save_to_disk` is read as its data set. "
+        "A folder means all its files, except hidden ones and, beside files of rows, README, LICENSE and the like; one "
+        "written by `save_to_disk` is read as its data set. "
         "A URL that fsspec knows, such as `s3://bucket/data/*.jsonl`, is fetched; `storage` holds its options. "
         "`hf://owner/name?config=..&split=..&revision=..` is a data set of the Hugging Face hub. "
         "With `query`, the URL of a database.",

@@ -1,4 +1,4 @@
-"""Folders that Hugging Face's libraries write: which of their files hold rows, and which split a file belongs to."""
+"""Folders of data sets, Hugging Face's among them: which files hold rows, and which split a file belongs to."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from didact.errors import CallError
 
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"
-_ABOUT_TABLES = frozenset({"README.md", "dataset_infos.json"})
-"""What stands beside the Parquet files of a repository."""
+_ABOUT = re.compile(r"(?:README|LICEN[CS]E|COPYING|NOTICE|CITATION)(?:[-_.].*)?", re.IGNORECASE)
+_INFOS = "dataset_infos.json"
+"""What tells about the data of a repository."""
+_DATA = re.compile(r".+\.(?:parquet|arrow|jsonl|ndjson|jsonlines|json|csv|tsv)(?:\.(?:gz|zst|bz2|xz))?", re.IGNORECASE)
+"""Files of rows. Beside texts, what tells about them may be one."""
 _SHARD = re.compile(r"([A-Za-z][\w.]*)-\d{5}-of-\d{5}\.(?:parquet|arrow)")
 _MOST_BYTES = 1 << 20
 
@@ -22,26 +25,31 @@ _MOST_BYTES = 1 << 20
 def data_files(files: Iterable[Path]) -> list[Path]:
     """The files of a folder that hold rows.
 
-    In a folder written by `save_to_disk` those are the ones its `state.json` names, and no caches; beside Parquet
-    files the repository's card holds none. Raises CallError when such a folder is not whole.
+    In a folder written by `save_to_disk` those are the ones its `state.json` names, and no caches; beside data, what
+    tells about it holds none. Raises CallError when such a folder is not whole.
     """
     found = set(files)
     saved = {folder: _named(folder) for folder in {file.parent for file in found if file.name == _STATE}}
     missing = next((file for named in saved.values() for file in sorted(named or ()) if file not in found), None)
     if missing is not None:
         raise CallError(f"{missing}: named by '{_STATE}' beside it, but not there; save the data set again")
-    return [file for file in found if _holds_rows(file, found, saved)]
+    data = {folder for file in found if _is_data(file.name) for folder in file.parents}
+    return [file for file in found if _holds_rows(file, data, saved)]
 
 
-def _holds_rows(file: Path, found: set[Path], saved: dict[Path, set[Path] | None]) -> bool:
+def _is_data(name: str) -> bool:
+    return name != _INFOS and _DATA.fullmatch(name) is not None
+
+
+def _holds_rows(file: Path, data: set[Path], saved: dict[Path, set[Path] | None]) -> bool:
+    """data: the folders with files of rows in or below them."""
     named = saved.get(file.parent)
     if named is not None:
         return file in named
     if file.name == _SPLITS:
         return _read(file, "splits") is None
-    if file.name in _ABOUT_TABLES:
-        return not any(other.suffix == ".parquet" and other.is_relative_to(file.parent) for other in found)
-    return True
+    tells = file.name == _INFOS or (_ABOUT.fullmatch(file.name) and not _is_data(file.name))
+    return not (tells and file.parent in data)
 
 
 def _named(folder: Path) -> set[Path] | None:
