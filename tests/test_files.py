@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from didact.errors import InputMissing
-from didact.sources.files import bare_suffix, bytes_stream, list_files, open_stream
+from didact.sources.endings import bare_suffix
+from didact.sources.files import bytes_stream, list_files, open_stream
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 from tiny_sources import source
@@ -16,6 +17,7 @@ from didact.errors import CallError
 from didact.records import Chat, Record
 from didact.records.findings import Finding
 from didact.sources import hub
+from didact.sources.elsewhere import Elsewhere, fetched_files
 from didact.sources.files import list_files
 from didact.sources.plan import plan_source
 
@@ -107,19 +109,39 @@ def test_a_repository_of_parquet_files_is_read_without_its_card(tmp_path: Path) 
     assert [record.split for record in records] == ["test"] * 50 + ["train"] * 100
 
 
-def test_what_tells_about_data_is_no_data(tmp_path: Path) -> None:
-    """In a folder with files of rows the card and the licence are left out, however deep the rows; a text among texts,
-    a file of rows with such a name and a file that is named itself are read.
+@pytest.mark.parametrize("url", ["", "memory://about/"])
+def test_what_tells_about_data_is_no_data(url: str, tmp_path: Path) -> None:
+    """In a folder with files of rows the card and the licence are left out, wherever the rows are; a text among texts, a
+    file with another name and one that is named or matched itself are read. URLs are like paths.
     """
-    told = ["README.md", "LICENSE", "Licence.txt", "CITATION.cff", "notice", "dataset_infos.json"]
-    read_too = ["license-questions.jsonl", "readme.csv", "readable.txt", "sub/rows.json.gz"]
-    for folder, names in (("repository", [*told, *read_too]), ("texts", ["README.md", "page.md"])):
+    told = [
+        "README.md",
+        "README_zh-CN.md",
+        "sub/LICENSE",
+        "Licence.txt",
+        "CITATION.cff",
+        "notice",
+        "dataset_infos.json",
+    ]
+    others = ["license-questions.txt", "readme.csv", "readable.txt", "deep/rows.tab.gz", "notice_2021.md"]
+    listed = []
+    memory = fsspec.filesystem("memory")
+
+    def files(*paths: str) -> list[tuple[Path, str]]:
+        return fetched_files(paths, Elsewhere(tmp_path / "copies")) if url else list_files(paths, tmp_path)
+
+    for folder, names in (("repository", [*told, *others]), ("texts", ["README.md", "page.md"])):
         for name in names:
-            (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / folder / name).write_text("x")
-    listed = [[relative for _, relative in list_files([folder], tmp_path)] for folder in ("repository", "texts")]
-    assert listed == [sorted(read_too), ["README.md", "page.md"]]
-    assert len(list_files(["repository/LICENSE", "repository/readme.csv"], tmp_path)) == 2
+            if url:
+                memory.pipe(f"/about/{folder}/{name}", b"x")
+            else:
+                (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / folder / name).write_text("x")
+        listed.append([relative for _, relative in files(f"{url}{folder}")])
+    assert listed == [sorted(others), ["README.md", "page.md"]]
+    named = [f"{url}repository/{name}" for name in ("Licence.txt", "readme.csv")]
+    assert [relative for _, relative in files(*named)] == ["Licence.txt", "readme.csv"]
+    assert len(files(f"{url}repository/*")) == 10
 
 
 @pytest.mark.parametrize("how", ["saved", "parquet", "memory", "streamed"])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from didact.errors import DataError
-from didact.sources.files import bare_suffix
+from didact.sources.endings import bare_suffix
 
 Kind = dict[str, Any] | list[Any] | str | None
 """Of a JSON value: `text`, `whole`, `number`, `truth`; a list with the kind of its items, an object with the

@@ -30,7 +30,7 @@ from didact.report.progress import Listener, Silent
 from didact.sources.blocks import BLOCK_BYTES, ROW_LIMIT, Block, SourceFile
 from didact.sources.containers import JSON, Container
 from didact.sources.cutting import read_blocks
-from didact.sources.files import SUFFIXES, bare_suffix
+from didact.sources.endings import COMPRESSED, bare_suffix
 from didact.sources.gathering import FileHeaders, NewRow, elements_of, object_name, objects_of
 from didact.sources.given import given_source
 from didact.sources.plan import plan_source
@@ -206,7 +206,7 @@ def _convert_file(job: _Job, file: SourceFile, target: Path, *, shown: str = "",
 
 def _as_json(name: str) -> str:
     """A file's name with the ending of JSON."""
-    packed = next((ending for ending in SUFFIXES if name.lower().endswith(ending)), "")
+    packed = next((ending for ending in COMPRESSED if name.lower().endswith(ending)), "")
     return f"{Path(name[: len(name) - len(packed)]).stem}.json{packed}"
 
 
@@ -215,7 +215,7 @@ def _container(adapter: Adapter, file: SourceFile, target: Path) -> Container:
     suffix = bare_suffix(target)
     kept = suffix == bare_suffix(file.path) or suffix not in BY_SUFFIX
     container = file.container if kept else BY_SUFFIX[suffix]
-    if container in ("parquet", "arrow") and target.suffix.lower() in SUFFIXES:
+    if container in ("parquet", "arrow") and target.suffix.lower() in COMPRESSED:
         raise CallError(f"{target.name}: a {container} file is compressed inside; leave '{target.suffix}' out")
     if adapter.list_key is not None:
         if suffix in BY_SUFFIX and suffix != ".json" and not kept:

@@ -21,7 +21,8 @@ from didact.formats.json_edit import same_json
 from didact.formats.registry import Adapter
 from didact.formats.writing import Loss, losses
 from didact.sources.cells import spelled_cell
-from didact.sources.files import bare_suffix, write_stream
+from didact.sources.endings import TABS, bare_suffix
+from didact.sources.files import write_stream
 from didact.sources.gathering import NewRow, elements_of
 
 _MOST_COLUMNS = 10_000
@@ -81,7 +82,7 @@ def _spooled(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger: Ledge
 
 def write_table(path: Path, rows: Iterator[NewRow], adapter: Adapter, ledger: Ledger) -> None:
     """A CSV or TSV file with a header row. In TSV every cell is quoted, so that it is certain that quotes count."""
-    delimiter = "\t" if bare_suffix(path) in (".tsv", ".tab") else ","
+    delimiter = "\t" if bare_suffix(path) in TABS else ","
     with _spooled(path, rows, adapter, ledger) as spool, write_stream(path) as out:
         columns = list(spool.columns)
         out.write(_line(columns, delimiter))

@@ -26,7 +26,8 @@ from didact.report.progress import Listener, Silent
 from didact.sources.arrays import COMMA_BEFORE_CLOSE, COMMA_WITHOUT_ELEMENT
 from didact.sources.blocks import Block, SourceFile
 from didact.sources.containers import BOM
-from didact.sources.files import SUFFIXES, ByteStream, open_stream
+from didact.sources.endings import COMPRESSED
+from didact.sources.files import ByteStream, open_stream
 from didact.sources.given import given_source
 from didact.sources.read import plan_source, read_block, source_blocks
 from didact.text.shown import spelt_path, visible
@@ -167,7 +168,7 @@ class _Work:
             self.done.changes, compressed = before, True
         changed = self.done.changes != before
         self.done.files += changed
-        if not changed and compressed == (name.suffix.lower() in SUFFIXES):
+        if not changed and compressed == (name.suffix.lower() in COMPRESSED):
             shutil.copyfile(file.path, target)
         return rows.taken
 

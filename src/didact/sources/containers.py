@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 import orjson
 
-from didact.sources.files import ByteStream, bare_suffix, open_stream
+from didact.sources import endings
+from didact.sources.endings import bare_suffix
+from didact.sources.files import ByteStream, open_stream
 
 Container = Literal["jsonl", "json", "object", "csv", "tsv", "parquet", "arrow", "html", "warc", "text"]
 """`json` is a sequence of JSON values, in an array or bare; `object` is one object, whose list may hold the rows;
@@ -32,11 +34,8 @@ OBJECT_VALUES, ROW_VALUES = 2_000_000, 1_000_000
 of memory, so that a hostile file could be made to need fifty times its size."""
 _LINES_LOOKED_AT = 1000
 
-_LINES_SUFFIXES = (".jsonl", ".ndjson", ".jsonlines")
-_JSON_SUFFIXES = (".json", *_LINES_SUFFIXES)
 DECODER = json.JSONDecoder(strict=False, parse_int=float)
 """Finds where JSON values end. Python refuses to make an integer of more than 4,300 digits, and none is needed."""
-_PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _WEB_PAGE = re.compile(
     rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*)?(?>(?:<!--(?>.*?-->)\s*)*)<(?:!doctype html|html)\b",
@@ -68,15 +67,15 @@ def is_binary(path: Path) -> bool:
 
 def _is_page(start: bytes, suffix: str) -> bool:
     """Whether a web page begins here. One under the name of JSON or CSV is what a server sent instead of the data."""
-    if suffix in _PAGE_SUFFIXES:
+    if suffix in endings.PAGES:
         return start.removeprefix(BOM).lstrip()[:1] == b"<" or start.startswith(_WIDE_MARKS)
-    return suffix not in (*_JSON_SUFFIXES, ".csv", ".tsv", ".tab") and bool(_WEB_PAGE.match(start))
+    return suffix not in (*endings.JSON, *endings.CELLS) and bool(_WEB_PAGE.match(start))
 
 
 def _text_container(start: bytes, stream: ByteStream, suffix: str) -> Container:
-    named_json = suffix in _JSON_SUFFIXES
+    named_json = suffix in endings.JSON
     first = start.lstrip()[:1]
-    if first == b"[" and suffix in _LINES_SUFFIXES and _opens_with_a_bare_array(start):
+    if first == b"[" and suffix in endings.LINES and _opens_with_a_bare_array(start):
         return "jsonl"
     if first == b"[" and (named_json or _opens_with_an_element(start)):
         return "json"
@@ -84,7 +83,7 @@ def _text_container(start: bytes, stream: ByteStream, suffix: str) -> Container:
         return _container_of_objects(start, stream, suffix)
     if named_json:
         return "jsonl"
-    if suffix in (".tsv", ".tab"):
+    if suffix in endings.TABS:
         return "tsv"
     return "csv" if suffix == ".csv" else "text"
 
@@ -128,7 +127,7 @@ def _container_of_objects(start: bytes, stream: ByteStream, suffix: str) -> Cont
         wanted = max(_PEEK, min(len(text), OBJECT_LIMIT + 1 - len(text)))
         more = stream.read(wanted).decode("latin-1") if readable else ""
         if verdict == "broken" or (verdict == "unsure" and not more):
-            by_line = suffix in _LINES_SUFFIXES or any(map(_is_object, _second_lines(text)))
+            by_line = suffix in endings.LINES or any(map(_is_object, _second_lines(text)))
             return "jsonl" if by_line else "json"
         if verdict == "whole":
             several: Container = "json" if "\n" in text[:end] else "jsonl"

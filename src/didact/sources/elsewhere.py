@@ -72,35 +72,38 @@ def _group(urls: list[str], how: Elsewhere) -> list[tuple[Path, str]]:
     prefix = how.prefix(urls[0])
     roots: list[str] = []
     found: dict[str, dict[str, Any]] = {}
+    named = set[str]()
     for url in urls:
-        root, files = _listed(prefix, url)
+        root, files, is_folder = _listed(prefix, url)
         if not files:
             raise InputMissing(url, "file, folder or match", "is the URL right, and may you read it?")
         roots.append(root)
         found |= files
+        named |= set() if is_folder else files.keys()
     root = _common(roots)
     place = (how.folder or Path.home() / INPUTS) / content_hash([prefix.protocol, root, sorted(urls)])[:12]
     copies = {name[len(root) :].lstrip("/"): (name, _state(info)) for name, info in found.items()}
     with locked(place.with_suffix(".lock"), lambda: None):
         _bring(prefix, copies, place)
-    kept = data_files(place / relative for relative in copies)
+    kept = [place / relative for relative, (name, _) in copies.items() if name in named]
+    kept += data_files(place / relative for relative, (name, _) in copies.items() if name not in named)
     return [(path, path.relative_to(place).as_posix()) for path in kept]
 
 
-def _listed(prefix: Prefix, url: str) -> tuple[str, dict[str, dict[str, Any]]]:
-    """The root of a URL, and what the store says of each of its files, by full name."""
+def _listed(prefix: Prefix, url: str) -> tuple[str, dict[str, dict[str, Any]], bool]:
+    """The root of a URL, what the store says of each of its files, by full name, and whether the URL is a folder's."""
     files = prefix.filesystem
     name = files._strip_protocol(url)
 
-    def ask() -> tuple[str, dict[str, dict[str, Any]]]:
+    def ask() -> tuple[str, dict[str, dict[str, Any]], bool]:
         if glob.has_magic(name):
             fixed = name[: len(name) - len(name.lstrip("/"))] + "/".join(_without_magic(name.lstrip("/").split("/")))
             there = files.glob(name, detail=True)
-            return fixed, {one: info for one, info in there.items() if info["type"] == "file"}
+            return fixed, {one: info for one, info in there.items() if info["type"] == "file"}, False
         info = files.info(name)
         if info["type"] == "file":
-            return name.rpartition("/")[0], {name: info}
-        return name.rstrip("/"), _shown(files.find(name, detail=True), name.rstrip("/"))
+            return name.rpartition("/")[0], {name: info}, False
+        return name.rstrip("/"), _shown(files.find(name, detail=True), name.rstrip("/")), True
 
     try:
         return persist(ask, "list", url, None)

@@ -28,9 +28,6 @@ _SEARCHED = 1 << 20
 _PIECE = 4096
 """Compressed bytes decoded at a time: zstd can grow them 32,768-fold, so a hostile file costs at most 128 MiB."""
 
-SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
-"""Endings that a compressed file's name may carry after its own."""
-
 
 class _Decoder(Protocol):
     """What the decompressors of zlib, bz2, lzma and zstandard have in common."""
@@ -198,14 +195,6 @@ def write_stream(path: Path) -> Iterator[BinaryIO]:
 def bytes_stream(content: bytes) -> ByteStream:
     """A stream over bytes at hand."""
     return ByteStream(io.BytesIO(content))
-
-
-def bare_suffix(path: Path) -> str:
-    """A file name's ending without that of its compression, in lower case: `.json` of `a.JSON.gz`."""
-    name = path.name.lower()
-    for ending in SUFFIXES:
-        name = name.removesuffix(ending)
-    return Path(name).suffix
 
 
 def list_files(paths: Iterable[str], folder: Path) -> list[tuple[Path, str]]:

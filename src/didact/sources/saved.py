@@ -10,14 +10,16 @@ from typing import Any
 import orjson
 
 from didact.errors import CallError
+from didact.sources.endings import ROWS, bare_suffix
 
 _STATE = "state.json"
 _SPLITS = "dataset_dict.json"
-_ABOUT = re.compile(r"(?:README|LICEN[CS]E|COPYING|NOTICE|CITATION)(?:[-_.].*)?", re.IGNORECASE)
-_INFOS = "dataset_infos.json"
-"""What tells about the data of a repository."""
-_DATA = re.compile(r".+\.(?:parquet|arrow|jsonl|ndjson|jsonlines|json|csv|tsv)(?:\.(?:gz|zst|bz2|xz))?", re.IGNORECASE)
-"""Files of rows. Beside texts, what tells about them may be one."""
+_ABOUT = re.compile(
+    r"(?:README|LICEN[CS]E(?:-(?:MIT|APACHE|BSD|CC|CODE|DATA))?|COPYING|NOTICE|CITATION)(?:\.(?:md|txt|rst|cff|bib))?"
+    r"|README[-_.][a-z-]{2,7}\.(?:md|txt|rst)|dataset_infos\.json",
+    re.IGNORECASE,
+)
+"""Files that tell about the data of a repository. Where all others are texts, they may be such, too."""
 _SHARD = re.compile(r"([A-Za-z][\w.]*)-\d{5}-of-\d{5}\.(?:parquet|arrow)")
 _MOST_BYTES = 1 << 20
 
@@ -25,31 +27,23 @@ _MOST_BYTES = 1 << 20
 def data_files(files: Iterable[Path]) -> list[Path]:
     """The files of a folder that hold rows.
 
-    In a folder written by `save_to_disk` those are the ones its `state.json` names, and no caches; beside data, what
-    tells about it holds none. Raises CallError when such a folder is not whole.
+    In a folder written by `save_to_disk` those are the ones its `state.json` names, and no caches; among files of rows,
+    what tells about them holds none. Raises CallError when such a folder is not whole.
     """
     found = set(files)
     saved = {folder: _named(folder) for folder in {file.parent for file in found if file.name == _STATE}}
     missing = next((file for named in saved.values() for file in sorted(named or ()) if file not in found), None)
     if missing is not None:
         raise CallError(f"{missing}: named by '{_STATE}' beside it, but not there; save the data set again")
-    data = {folder for file in found if _is_data(file.name) for folder in file.parents}
-    return [file for file in found if _holds_rows(file, data, saved)]
+    among_rows = any(bare_suffix(file) in ROWS for file in found if not _ABOUT.fullmatch(file.name))
+    return [file for file in found if _holds_rows(file, saved) and not (among_rows and _ABOUT.fullmatch(file.name))]
 
 
-def _is_data(name: str) -> bool:
-    return name != _INFOS and _DATA.fullmatch(name) is not None
-
-
-def _holds_rows(file: Path, data: set[Path], saved: dict[Path, set[Path] | None]) -> bool:
-    """data: the folders with files of rows in or below them."""
+def _holds_rows(file: Path, saved: dict[Path, set[Path] | None]) -> bool:
     named = saved.get(file.parent)
     if named is not None:
         return file in named
-    if file.name == _SPLITS:
-        return _read(file, "splits") is None
-    tells = file.name == _INFOS or (_ABOUT.fullmatch(file.name) and not _is_data(file.name))
-    return not (tells and file.parent in data)
+    return file.name != _SPLITS or _read(file, "splits") is None
 
 
 def _named(folder: Path) -> set[Path] | None:
