@@ -518,14 +518,16 @@ def test_held_out_rows_share_no_prompt_with_training(home: Path) -> None:
     assert check is not None and check.held_out == len(sides["validation"]) + len(sides["test"])
 
 
-def test_of_a_crowd_that_is_alike_the_best_is_kept(tmp_path: Path) -> None:
-    """Of hundreds of answers that differ in their last word, which all bands find alike, the longest stays, wherever it
-    stands, and is the evidence against each of the others.
+@pytest.mark.parametrize("numbers", [1, 3])
+def test_of_a_crowd_that_is_alike_the_best_is_kept(numbers: int, tmp_path: Path) -> None:
+    """Of hundreds of answers that differ in a word, which all bands find alike, the longest stays, wherever it stands,
+    and is the evidence against each of the others; where their numbers differ, so it is for each number.
     """
     said = sentence(Random(1), 60).removesuffix(".")
-    names = [f"{n:09b}".translate(str.maketrans("01", "xy")) for n in range(400)]
-    rows = [{"instruction": "Describe it.", "input": "", "output": f"{said} {name}."} for name in names]
-    rows[250]["output"] = f"{said} at long last."
+    names = [f"{n:09b}".translate(str.maketrans("01", "xy")) for n in range(450)]
+    best = range(240, 240 + numbers)
+    answers = [f"{said} {'at long last' if n in best else names[n]} {n % numbers}." for n in range(450)]
+    rows = [{"instruction": "Describe it.", "input": "", "output": answer} for answer in answers]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     recipe = {
         "name": "crowd",
@@ -535,11 +537,13 @@ def test_of_a_crowd_that_is_alike_the_best_is_kept(tmp_path: Path) -> None:
         "mixes": {"finetune": {"sources": {"rows": {"epochs": 1}}}},
     }
     version = build(recipe, workers=1)
-    (kept,) = version.table("finetune").to_pylist()
+    kept = {row["id"]: row["messages"][-1]["content"] for row in version.table("finetune").to_pylist()}
+    assert sorted(kept.values()) == sorted(answers[n] for n in best)
     dropped = pq.read_table(version.path / "dropped").to_pylist()
-    assert kept["messages"][-1]["content"] == rows[250]["output"]
-    assert len(dropped) == 399
-    assert all(row["reason"] == "duplicate.near" and kept["id"] in row["evidence"] for row in dropped)
+    assert len(dropped) == 450 - numbers
+    for row in dropped:
+        assert row["reason"] == "duplicate.near" and row["kept"] in row["evidence"]
+        assert kept[row["kept"]] == answers[240 + (row["index"] - 240) % numbers]
 
 
 def test_builds_of_one_plan_wait_for_each_other(tmp_path: Path) -> None:

@@ -111,8 +111,8 @@ def test_a_repository_of_parquet_files_is_read_without_its_card(tmp_path: Path) 
 
 @pytest.mark.parametrize("url", ["", "memory://about/"])
 def test_what_tells_about_data_is_no_data(url: str, tmp_path: Path) -> None:
-    """In a folder with files of rows the card and the licence are left out, wherever the rows are; a text among texts, a
-    file with another name and one that is named or matched itself are read. URLs are like paths.
+    """In a folder with files of rows the card and the licence are left out, wherever the rows are. A text among texts,
+    a file with another name and one that is named or matched itself are read. URLs are like paths.
     """
     told = [
         "README.md",

@@ -20,8 +20,11 @@ from didact.curate.order import I64, U64
 from didact.recipe.selection import MinHashSettings
 from didact.text.fingerprints import literal_fingerprints
 from didact.text.tokens import shingles
+from didact.text.utf8 import MIX_FIRST
 from didact.text.views import Segments, View, ViewName
 
+_LONG = np.uint64(1)
+"""What stands for the answers that are long enough to be compared word by word."""
 _BANDS_BYTES = 1 << 26
 """Keys of bands that are in memory together; when those of one band take more, it is alone."""
 
@@ -45,6 +48,8 @@ class _BandKeys(Sequence[U64]):
 
     rows: Rows
     chosen: I64
+    apart: U64
+    """Rows that differ in this are no candidates."""
     read: dict[int, U64] = field(default_factory=dict)
     """Bands that were read and not asked for yet."""
 
@@ -55,12 +60,12 @@ class _BandKeys(Sequence[U64]):
         if band not in self.read:
             at_once = max(1, _BANDS_BYTES // (8 * max(1, len(self.rows))))
             self.read.update(enumerate(self.rows.at("bands", slice(band, band + at_once)), band))
-        return self.read.pop(band)[self.chosen]
+        return self.read.pop(band)[self.chosen] ^ self.apart
 
 
 @dataclass(frozen=True)
 class _First:
-    """The one to keep of some rows. All are ranked when it is first asked for, which few data sets make necessary."""
+    """The one to keep of some rows. All are ranked when it is first asked for: 8 bytes a row are kept then."""
 
     ranking: Callable[[], I64]
 
@@ -87,11 +92,13 @@ class Comparison:
         """Verified pairs among some rows (ascending): pairs of places among those rows that have one, and the places of
         these in `rows`.
 
-        Memory: the keys of one band, 8 bytes a row, or `_BANDS_BYTES`; and the shingles of the rows that some band
-        proposes and that agree on what is quickly compared.
+        Memory: the keys of one band and what keeps rows apart, 16 bytes a row, or `_BANDS_BYTES`; where many rows share
+        a band their ranks, 8 bytes a row, and while these are made 40 more; and the shingles of the rows that some band
+        proposes.
         """
         pairs = self._proposed(rows)
-        pairs = pairs[self._same_details(rows, pairs)]
+        left, right = self._details[rows[pairs]].T
+        pairs = pairs[left == right]
         similarity = np.ones(len(pairs))
         for view in compared_views(self.settings):
             similarity = np.minimum(similarity, self._similarity(rows, pairs, view))
@@ -105,17 +112,16 @@ class Comparison:
 
     def _proposed(self, rows: I64) -> I64:
         signed = np.flatnonzero(self.rows.column("shingles")[rows] > 0)
-        keys = _BandKeys(self.rows, rows[signed])
+        keys = _BandKeys(self.rows, rows[signed], self._details[rows[signed]])
         pairs = candidate_pairs(keys, threads=self.threads, first=_First(partial(self.ranking, rows[signed])))
         return signed[pairs].reshape(-1, 2)
 
-    def _same_details(self, rows: I64, pairs: I64) -> NDArray[np.bool_]:
-        """Pairs that agree on what makes another question of the same words: a short answer, numbers."""
-        left, right = rows[pairs].T
+    @cached_property
+    def _details(self) -> U64:
+        """Of every row a hash of what makes another question of the same words: a short answer, numbers."""
         words, answer, numbers = self.rows.columns(["response.words", "response_key", "numbers_key"])
-        short = np.minimum(words[left], words[right]) <= self.settings.short_response
-        same: NDArray[np.bool_] = ~short | (answer[left] == answer[right])
-        return same & (numbers[left] == numbers[right]) if self.settings.numbers else same
+        details: U64 = np.where(words <= self.settings.short_response, answer, _LONG) * MIX_FIRST
+        return details + numbers if self.settings.numbers else details
 
     def _similarity(self, rows: I64, pairs: I64, view: ViewName) -> NDArray[np.float64]:
         """Exact Jaccard similarity of pairs in one view."""

@@ -203,8 +203,8 @@ def candidate_pairs(
     A bucket of up to `cap` rows gives all its pairs. A larger one, the mark of a template, is split by each other band:
     the parts of up to cap / 4 rows give all their pairs, in larger parts each row is tied to the first and to its
     neighbour: of a crowd that is alike all over, one row is kept. So the number of pairs grows with the rows (times
-    bands^2 * cap / 8 at the very worst), never with the square of a bucket. What is missed: a pair without the first
-    row whose equal bands are crowded ones all, and stay so two by two.
+    bands^2 * cap / 8 at the very worst), never with the square of a bucket. What is missed: a pair whose equal bands
+    are crowded ones all, and stay so two by two, where neither is the first.
     """
     rows = 0
     codes = np.zeros(0, dtype=np.int64)
