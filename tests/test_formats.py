@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from copy import deepcopy
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from writable_rows import CASES, rows_of
 
+from didact import formats
 from didact.errors import CallError, RowError, UnknownName
 from didact.formats.detect import detect, renamed, require_columns
 from didact.formats.fields import pointer
@@ -602,12 +606,38 @@ def unfolded(adapter: Adapter, row: Any) -> list[Any]:
         return []
 
 
+def shown_rows(adapter: Adapter) -> list[Any]:
+    """The rows of each of a format's variants."""
+    whole = orjson.loads(adapter.example)
+    return [*(whole[adapter.list_key] if adapter.list_key else [whole]), *adapter.variants.values()]
+
+
+@cache
+def words_of_readers() -> list[str]:
+    """All words in the code of the adapters, and so every key that they look for."""
+    code = (path.read_text(encoding="utf-8") for path in Path(formats.__path__[0]).glob("*.py"))
+    found = {node.value for text in code for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)}
+    return sorted(word for word in found if isinstance(word, str) and word.replace(" ", "_").isidentifier())
+
+
+@pytest.mark.parametrize("name", sorted(adapters()))
+def test_a_row_with_any_other_key_is_read_or_refused_with_a_code(name: str) -> None:
+    """Each row that `didact formats` shows, with a key that some reader knows and a value of the wrong type there."""
+    adapter = get(name)
+    wrong: tuple[Any, ...] = (True, {"a": 1}, [{}])
+    assert len(words_of_readers()) > 200
+    for row in shown_rows(adapter):
+        for key in {*words_of_readers()} - row.keys():
+            for value in wrong:
+                for inner in unfolded(adapter, row | {key: value}):
+                    read_or_refused(adapter, inner)
+
+
 @pytest.mark.parametrize("name", sorted(adapters()))
 def test_a_row_with_anything_anywhere_is_read_or_refused_with_a_code(name: str) -> None:
     """Each row that `didact formats` shows, with any of its values replaced, at whatever depth; it is left as it is."""
     adapter = get(name)
-    whole = orjson.loads(adapter.example)
-    for row in [*(whole[adapter.list_key] if adapter.list_key else [whole]), *adapter.variants.values()]:
+    for row in shown_rows(adapter):
         mine = deepcopy(row)
         for inside, key in [*places_in(mine)]:
             was = inside[key]

@@ -77,35 +77,37 @@ def open_cluster(tmp_path: Path) -> Iterator[str]:
     ray = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"]
     ray += [f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", "--disable-usage-stats"]
     variables = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    with own_folder(Path("/tmp"), "didact-test-") as folder:
-        running = subprocess.Popen(
-            [*ray, f"--temp-dir={folder}"], env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+    with own_folder(Path("/tmp"), "didact-test-") as folder, (tmp_path / "ray.txt").open("w") as told:
+        running = subprocess.Popen([*ray, f"--temp-dir={folder}"], env=variables, stdout=told, stderr=told)
         try:
+            patience = time.monotonic() + 60
             while not _answers(address):
-                assert running.poll() is None, "the head has ended"
+                assert running.poll() is None and time.monotonic() < patience, Path(told.name).read_text()
                 time.sleep(0.2)
             yield address
         finally:
             running.terminate()
-            running.wait()
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(30)
+            running.kill()
 
 
 @pytest.mark.slow
 def test_one_ray_may_follow_another(open_cluster: str, tmp_path: Path) -> None:
-    """A process may start a Ray of its own, let it go, use a cluster and start another, as builds in one script do:
-    the tokens of the one are not those of the other.
+    """A process may start a Ray of its own, let it go, use a cluster and start another, as builds in one script do, and
+    then connect to Ray itself: the token of the one is not that of the other.
     """
     code = (
         "import sys\nfrom pathlib import Path\nfrom didact.engine.ray import RayEngine\n"
         "from didact.remote.folder import Folder\n"
-        "for address in (None, None, sys.argv[2], None, sys.argv[2]):\n"
+        "for address in (None, None, sys.argv[2], sys.argv[2], None):\n"
         "    with RayEngine(1, address, shared=Folder(Path(sys.argv[1]))) as engine:\n"
         "        print(*(length for _, length in engine.map(len, ['a', 'bc'])), flush=True)\n"
+        "import ray\nray.init(sys.argv[2], logging_level='ERROR', log_to_driver=False)\nprint(1, 2)\n"
     )
     program = [sys.executable, "-c", code, str(tmp_path), open_cluster]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
-    assert [sorted(line.split()) for line in done.stdout.splitlines()] == [["1", "2"]] * 5
+    assert [sorted(line.split()) for line in done.stdout.splitlines()] == [["1", "2"]] * 6
 
 
 def test_a_worker_of_ray_that_dies_is_replaced(engine: RayEngine, tmp_path: Path) -> None:
@@ -137,6 +139,12 @@ def test_nobody_else_reaches_a_ray_started_here(engine: RayEngine) -> None:
     assert {"raylet", "gcs_server"} <= names and ports
     assert {place.laddr.ip.removeprefix("::ffff:") for place in ports} == {"127.0.0.1"}
     assert 8265 not in {place.laddr.port for place in ports}
+
+
+def test_ray_has_what_forgets_a_token(engine: RayEngine) -> None:
+    """The names by which `forget_token` reaches it are still there; without them it would do nothing."""
+    assert engine.workers == 2
+    assert {"Config", "AuthenticationTokenLoader"} <= vars(sys.modules["ray"]._raylet).keys()
 
 
 def test_only_the_engine_imports_ray() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from didact.curate.order import I64, U64, sorted_order
+from didact.text.compiled import allocating_kernel
 
 
-@njit(cache=True, nogil=True)
+@allocating_kernel
 def _join(labels, left, right):  # type: ignore[no-untyped-def]  # numba infers int64 arrays
     for k in range(left.size):
         a, b = left[k], right[k]

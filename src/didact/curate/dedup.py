@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64, sorted_order
+from didact.text.compiled import allocating_kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def exact_duplicates(keys: U64) -> tuple[I64, I64]:
     return order[twins][by_row].astype(np.int64), order[first[twins]][by_row].astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
+@allocating_kernel
 def _claim(order, starts, neighbours, similarities):  # type: ignore[no-untyped-def]
     keeper = np.full(order.size, -1, np.int64)
     similarity = np.zeros(order.size, np.float64)

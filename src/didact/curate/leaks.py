@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
 from didact.curate.threads import in_threads
-from didact.text.compiled import inlined, kernel, part
+from didact.text.compiled import allocating_kernel, inlined, kernel, part
 from didact.text.tokens import parted
 
 _BITS = 16
@@ -59,7 +58,7 @@ class Nearest:
     similarity: NDArray[np.float64]
 
 
-@njit(cache=True, nogil=True)
+@allocating_kernel
 def _gather(hashes, offsets, rows, out_offsets):  # type: ignore[no-untyped-def]
     out = np.empty(out_offsets[-1], np.uint64)
     for k in range(rows.size):

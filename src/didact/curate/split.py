@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from didact.curate.components import components, same_key_pairs
 from didact.curate.order import I64, U64, keyed_order, sorted_unique
 from didact.errors import EmptySplit
 from didact.recipe.selection import SplitSettings
+from didact.text.compiled import allocating_kernel
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = ("train", "validation", "test")
@@ -108,7 +108,7 @@ def _hold_out(
     return split
 
 
-@njit(cache=True, nogil=True)
+@allocating_kernel
 def _take_out(rows, bounds, order, banned, sources, wanted, whole, split):  # type: ignore[no-untyped-def]
     """Put each component, in order, into the first of test and validation in which all its sources want it.
 

@@ -139,6 +139,8 @@ def _connect(address: str | None, workers: int | None, held: ExitStack) -> None:
         # Ray takes the handler of SIGTERM for itself and does not give it back.
         before = signal.getsignal(signal.SIGTERM)
         forget_token(ray)
+        # Nor is this connection's token for those that the program makes itself.
+        held.callback(forget_token, ray)
         try:
             ray.init(address=address or "local", **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:

@@ -65,7 +65,10 @@ def _conversation(fields: Fields, instruction: str, given: str, output: str) -> 
     messages: list[Message] = []
     if system := fields.optional("system"):
         messages.append(said("system", system))
-    for i, turn in enumerate(fields.value("history") or ()):
+    history = fields.value("history") or []
+    if not isinstance(history, list):
+        raise RowError("SC002", f"{kind_of(history)} where a list of pairs of question and answer belongs", "/history")
+    for i, turn in enumerate(history):
         if not isinstance(turn, list | tuple) or len(turn) != 2:
             raise RowError(
                 "SC002", f"{kind_of(turn)} where a pair of question and answer belongs", pointer("history", i)

@@ -93,7 +93,7 @@ class Fields:
         if isinstance(value, bool | int | float):
             self.notes.append(("SC003", where, f"{value!r} stands where text belongs"))
             self._spelt[where.removeprefix("/")] = value
-            return str(value) if type(value) is int else orjson.dumps(value).decode()
+            return spelt_number(value)
         raise RowError("SC002", f"{kind_of(value)} where text belongs", where)
 
     def texts(self, value: Any, where: str) -> list[str]:
@@ -153,6 +153,15 @@ def pointer(*parts: str | int) -> str:
     return "".join(
         f"/{part.replace('~', '~0').replace('/', '~1') if isinstance(part, str) else part}" for part in parts
     )
+
+
+def spelt_number(value: float | bool) -> str:
+    """A number or boolean as the text it is read as; a whole number with all its digits.
+
+    >>> spelt_number(1.50), spelt_number(True), spelt_number(2**70)
+    ('1.5', 'true', '1180591620717411303424')
+    """
+    return str(value) if type(value) is int else orjson.dumps(value).decode()
 
 
 def kind_of(value: Any) -> str:

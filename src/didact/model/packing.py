@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from didact.text.compiled import allocating_kernel
 
-@njit(cache=True, nogil=True)
+
+@allocating_kernel
 def best_fit(lengths: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
     """Row of each piece, where every piece goes to the fullest row that still holds it, or else opens a new one.
 

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from didact.render.pieces import piece_end
-from didact.text.compiled import part
+from didact.text.compiled import allocating_kernel, part
 from didact.text.utf8 import FNV_OFFSET, fold
 
 MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -94,7 +94,7 @@ def _slot_of_piece(data, slots, rows, key, start, end):  # type: ignore[no-untyp
     return slot
 
 
-@njit(cache=True, nogil=True)
+@allocating_kernel
 def count_pieces(
     data: NDArray[np.uint8], offsets: NDArray[np.int64], classes: NDArray[np.uint8]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

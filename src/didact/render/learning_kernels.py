@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from didact.render.counting_kernels import MIX, SLOTS, copy_row, hash_of, twice
-from didact.text.compiled import part
+from didact.text.compiled import allocating_kernel, part
 
 _TEXT = 1 << 12
 """Room for bytes of tokens at first."""
@@ -112,7 +112,7 @@ def _queue_up(queue, size, pairs, slot, first, words):  # type: ignore[no-untype
     return size + 1
 
 
-@njit(cache=True, nogil=True)
+@allocating_kernel
 def words_of(
     data: NDArray[np.uint8],
     starts: NDArray[np.int64],
@@ -294,7 +294,7 @@ def _names(known, text, bounds):  # type: ignore[no-untyped-def]
     return names
 
 
-@njit(cache=True, nogil=True)
+@allocating_kernel
 def learn_merges(
     words: NDArray[np.int32], bytes_: int, known: Tokens, vocabulary: int, least: int
 ) -> tuple[Tokens, NDArray[np.int32]]:

@@ -10,8 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-import orjson
-
+from didact.formats.fields import spelt_number
 from didact.records.findings import CODES
 from didact.records.fixes import TEXT_FIXES
 
@@ -36,14 +35,12 @@ class Fix(NamedTuple):
 
 
 def spell(value: Any) -> Any:
-    """A number or boolean as text, a whole number with all its digits; other values stay.
+    """A number or boolean as the text it is read as; other values stay.
 
-    >>> spell(1.50), spell(True), spell("x"), spell(2**70)
-    ('1.5', 'true', 'x', '1180591620717411303424')
+    >>> spell(1.50), spell(True), spell("x")
+    ('1.5', 'true', 'x')
     """
-    if type(value) is int:
-        return str(value)
-    return orjson.dumps(value).decode() if isinstance(value, bool | float) else value
+    return spelt_number(value) if isinstance(value, bool | int | float) else value
 
 
 def empty_text(value: Any) -> Any:

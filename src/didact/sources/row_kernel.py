@@ -61,10 +61,9 @@ class Texts:
     """The texts of n rows, m of each.
 
     fits: (all rows,), which of the rows that were asked for have exactly these keys; the others below are of those.
-    Where the first of a kind is no JSON, the others of it are none either.
     data, bounds: the UTF-8 of all texts, row by row, and where each begins, (n * m + 1,).  first: (n,), for each row
     the number of the first one, most often itself, that has the same values under the other keys, byte by byte, and the
-    same texts empty.
+    same texts empty. Where that one is no JSON, the row is none either.
     """
 
     fits: NDArray[np.bool_]

@@ -2,7 +2,8 @@
 
 numba counts references to arrays at every call from one compiled function to another, each time by an atomic
 operation. Functions that are called for every character or word spent two thirds of their time so. `_nrt=False` leaves
-the counting out. A kernel then cannot make an array: its caller, in Python, hands it all that it needs.
+the counting out. A kernel then cannot make an array: its caller, in Python, hands it all that it needs, but for the few
+that cannot know how much that is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -29,14 +30,23 @@ _TOLD: list[str] = []
 
 
 def _compiled(function: Function, **options: bool) -> Function:
-    return cast("Function", njit(nogil=True, _nrt=False, **options)(function))  # type: ignore[call-overload]
+    return cast("Function", njit(nogil=True, **({"_nrt": False} | options))(function))  # type: ignore[call-overload]
 
 
 def kernel(function: Function) -> Function:
     """Compile a function that Python calls, or load it from the cache on disk."""
-    made = _compiled(function)
-    made._cache = _Cache(function)  # type: ignore[attr-defined]
-    _KERNELS.append(made)
+    return _kept(_compiled(function))
+
+
+def allocating_kernel(function: Function) -> Function:
+    """The same for a function that makes arrays itself, as it alone knows how large they get."""
+    return _kept(_compiled(function, _nrt=True))
+
+
+def _kept(made: Function) -> Function:
+    dispatcher: Any = made
+    dispatcher._cache = _Cache(dispatcher.py_func)
+    _KERNELS.append(dispatcher)
     return made
 
 
@@ -68,21 +78,29 @@ def _globals_of(function: FunctionType) -> list[Any]:
 
 @cache
 def _own_code(function: FunctionType) -> bytes:
-    """What the machine code of a function depends on, beside the functions it calls."""
+    """What the machine code of a function depends on, beside the functions it calls. Raises TypeError where that cannot
+    be told.
+    """
     code = function.__code__
-    spelt = [part for part in code.co_consts if part != function.__doc__]
-    return b"\0".join([code.co_code, *map(_spelt, [code.co_names, spelt, _globals_of(function)])])
+    constants = [part for part in code.co_consts if part != function.__doc__]
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    said = [code.co_names, constants, function.__defaults__, cells, _globals_of(function)]
+    return b"\0".join([code.co_code, *map(_spelt, said)])
 
 
 def _spelt(value: Any) -> bytes:
-    """A constant, by what it is and not where. Modules, types and functions of others are known by their names."""
+    """A constant, by what it is and not where."""
     if isinstance(value, np.ndarray):
         return repr((value.dtype, value.shape)).encode() + value.tobytes()
     if isinstance(value, tuple | list):
         return b"(%s)" % b"".join(map(_spelt, value))
     if isinstance(value, bool | int | float | complex | str | bytes | np.generic | None):
-        return f"{type(value).__name__} {value!r}".encode()
-    return f"{type(value).__name__} {getattr(value, '__name__', '')}".encode()
+        return f"{type(value).__name__} {value!r} ".encode()
+    if isinstance(value, type) and issubclass(value, tuple):
+        return f"tuple {value.__name__} {getattr(value, '_fields', ())} ".encode()
+    if isinstance(value, CodeType | frozenset) or (isinstance(value, ModuleType) and value is not np):
+        raise TypeError(f"a kernel uses {value!r}: `{__name__}` does not know what of it is in the machine code")
+    return f"{type(value).__name__} {getattr(value, '__name__', '')} ".encode()
 
 
 class _Waiting(event.Listener):
