@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from cut_rows import codes, cut_rows, values
 from hypothesis import given
 from hypothesis import strategies as st
 
+from didact.errors import CallError
+from didact.recipe.sources import Source
 from didact.records.findings import Finding
+from didact.sources.blocks import ROW_LIMIT
 from didact.sources.delimited import column_names, uses_quotes
+from didact.sources.plan import plan_source
 from didact.sources.rows import Row
+from didact.validate.check import validate
 
 CELL = st.text(st.sampled_from(['"', ",", "\n", "a", "é", "\t", "'", " ", "\u2028"]), max_size=6)
 
@@ -80,6 +86,24 @@ def test_name_given_twice_loses_no_cell() -> None:
     """Columns of one name are told apart by a number."""
     assert column_names(b"a,b,a,,a\r\n", ",", True, 1 << 20) == ["a", "b", "a#2", "", "a#3"]
     assert values(cut_rows(b"a,a\n1,2\n", "csv")) == [{"a": "1", "a#2": "2"}]
+
+
+@pytest.mark.parametrize("head", ['prompt,"completion', f"prompt,{'x' * (ROW_LIMIT + 1)}"])
+@pytest.mark.parametrize("format", ["auto", "prompt_completion"])
+def test_names_that_cannot_be_read_are_told(head: str, format: str, tmp_path: Path) -> None:
+    """A header that leaves a quote open, or has too long a name, is a bad call that says so; the rows below it are
+    counted where other files are checked beside it.
+    """
+    (tmp_path / "bad.csv").write_text(f"{head}\nIs it?,Yes.\nIs it not?,No.\n")
+    (tmp_path / "good.csv").write_text("prompt,completion\nIs it?,Yes.\n")
+    with pytest.raises(CallError, match=r"'bad.csv': the row with the names of the columns: .*'names: "):
+        plan_source("s", Source(path="bad.csv", format=format), tmp_path)
+    if format == "auto":
+        report = validate([tmp_path / "bad.csv", tmp_path / "good.csv"], workers=1)
+        assert [(file.path, file.records, file.rejected) for file in report.files] == [
+            ("bad.csv", 2, 2),
+            ("good.csv", 1, 0),
+        ]
 
 
 def test_header_alone_is_an_empty_file() -> None:

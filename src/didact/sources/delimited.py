@@ -36,11 +36,23 @@ def cells_of(text: str, delimiter: str, quoted: bool, limit: int) -> list[str]:
     return cells
 
 
+def header_fault(head: bytes, delimiter: str, quoted: bool, limit: int) -> str:
+    """Why a header row cannot be read as cells; empty when it can."""
+    try:
+        cells_of(_line(head), delimiter, quoted, limit)
+    except csv.Error as error:
+        return str(error)
+    return ""
+
+
 def column_names(head: bytes, delimiter: str, quoted: bool, limit: int) -> list[str]:
-    """The names in a header row; a name given twice gets a number, so that no cell is lost."""
+    """The names in a header row; a name given twice gets a number, so that no cell is lost. A row with a fault is cut
+    at each delimiter.
+    """
     names: dict[str, None] = {}
     counts: dict[str, int] = {}
-    for name in cells_of(head.decode("utf-8", "replace").rstrip("\r\n"), delimiter, quoted, limit):
+    line, fault = _line(head), header_fault(head, delimiter, quoted, limit)
+    for name in line.split(delimiter) if fault else cells_of(line, delimiter, quoted, limit):
         count, told = counts.get(name, 1), name
         while told in names:
             count += 1
@@ -48,6 +60,10 @@ def column_names(head: bytes, delimiter: str, quoted: bool, limit: int) -> list[
         counts[name] = count
         names[told] = None
     return list(names)
+
+
+def _line(head: bytes) -> str:
+    return head.decode("utf-8", "replace").rstrip("\r\n")
 
 
 def named_head(names: Sequence[str], delimiter: str) -> bytes | None:

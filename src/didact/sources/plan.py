@@ -16,10 +16,10 @@ from didact.formats.detect import SAMPLE_ROWS, named_or_detected, require_column
 from didact.formats.registry import Adapter, chosen, get, owner
 from didact.plugins import Plugin
 from didact.recipe.sources import Source
-from didact.sources.blocks import Block, SourceFile
+from didact.sources.blocks import ROW_LIMIT, Block, SourceFile
 from didact.sources.containers import BOM, OBJECT_LIMIT, OBJECT_VALUES, Container, container_of, is_binary, is_dense
 from didact.sources.cutting import read_blocks
-from didact.sources.delimited import DELIMITERS
+from didact.sources.delimited import DELIMITERS, header_fault
 from didact.sources.files import open_stream
 from didact.sources.located import Located, locate
 from didact.sources.rows import Row, rows
@@ -124,7 +124,8 @@ def _planned(name: str, source: Source, plugin: Plugin | None, place: Located) -
         )
     # Of a file whose format is named, one row tells whether it has rows at all, and rows with fields.
     unknown = source.format == "auto"
-    sample = list(islice(_sample(file, _SAMPLE_BYTES if unknown else _GLANCE_BYTES), SAMPLE_ROWS if unknown else 1))
+    looked_at = _sample(file, where, _SAMPLE_BYTES if unknown else _GLANCE_BYTES)
+    sample = list(islice(looked_at, SAMPLE_ROWS if unknown else 1))
     if not sample:
         return replace(file, format="" if source.format == "auto" else source.format)
     adapter = named_or_detected(source.format, sample, where, source.columns, plugin=plugin)
@@ -156,8 +157,18 @@ def _whole_object(path: Path) -> Any:
         return None
 
 
-def _sample(file: SourceFile, block_bytes: int) -> Iterator[Any]:
-    """The readable rows at the start of a file."""
+def _require_names(block: Block, where: str) -> None:
+    delimiter = DELIMITERS.get(block.container)
+    if delimiter and (fault := header_fault(block.head, delimiter, block.quoted, ROW_LIMIT)):
+        raise CallError(
+            f"{where}: the row with the names of the columns: {fault}; correct it, or leave it out and name the "
+            "columns, as in 'names: [question, answer]'"
+        )
+
+
+def _sample(file: SourceFile, where: str, block_bytes: int) -> Iterator[Any]:
+    """The readable rows at the start of a file. Raises CallError when the names of their columns are not."""
     for block in read_blocks(file, block_bytes, most_bytes=_SAMPLE_LIMIT):
         if isinstance(block, Block):
+            _require_names(block, where)
             yield from (row.value for row in rows(block) if isinstance(row, Row))
