@@ -15,6 +15,7 @@ ORDER = tuple(
     canonical
     intervals
     durable
+    interrupts
     remote
     plugins
     recipe

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from didact.errors import CallError
+from didact.interrupts import interrupts_later
 
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """How workers come to be, as Python's `multiprocessing` calls it."""
@@ -33,20 +34,12 @@ def deaf_children() -> Iterator[None]:
     """
     # Started with the first worker, this process of Python's would lift the block.
     resource_tracker.ensure_running()
-    heard: list[int] = []
-    handler = signal.getsignal(signal.SIGINT)
-    mine = threading.current_thread() is threading.main_thread() and callable(handler)
-    if mine:
-        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        if mine:
-            signal.signal(signal.SIGINT, handler)
-        if heard and callable(handler):
-            handler(signal.SIGINT, None)
+    with interrupts_later():
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 @contextmanager

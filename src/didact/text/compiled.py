@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, wraps
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar, cast
 
@@ -20,6 +20,8 @@ from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+
+from didact.interrupts import interrupts_later
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -39,15 +41,30 @@ def kernel(function: Function) -> Function:
 
 
 def allocating_kernel(function: Function) -> Function:
-    """The same for a function that makes arrays itself, as it alone knows how large they get."""
-    return _kept(_compiled(function, _nrt=True))
+    """The same for a function that makes arrays itself, as it alone knows how large they get. Only Python calls it."""
+    return _uninterrupted(_kept(_compiled(function, _nrt=True)))
 
 
 def _kept(made: Function) -> Function:
     dispatcher: Any = made
     dispatcher._cache = _Cache(dispatcher.py_func)
+    dispatcher.compile = _uninterrupted(dispatcher.compile)
     _KERNELS.append(dispatcher)
     return made
+
+
+def _uninterrupted(function: Function) -> Function:
+    """The function, with a Ctrl-C answered behind it: a KeyboardInterrupt out of the Python code that these call ends
+    nothing. LLVM asks for what the cache holds by a callback, and code that makes Python objects of results calls
+    Python for their types; both go on with what was not given to them (SIGSEGV), or as if nothing had come.
+    """
+
+    @wraps(function)
+    def called(*given: object) -> object:
+        with interrupts_later():
+            return function(*given)
+
+    return cast("Function", called)
 
 
 class _Cache(FunctionCache):
