@@ -67,7 +67,8 @@ def _cast(reader: RowReader, moved: Sequence[str], texts: Texts, places: NDArray
     number = np.full(len(places), -1, np.int64)
     kinds: list[Alike] = []
     for first in firsts[counts >= FEWEST].tolist():
-        # What the kernel passes over beside the texts, a fault or something odd, the first of a kind has, too.
+        # What the kernel does not look at beside the texts, a number's size or a key that stands twice, the first of a
+        # kind has, too.
         value = _value(reader, places[first])
         kind = alike(reader.named(value), moved, reader) if value else None
         if kind is not None:

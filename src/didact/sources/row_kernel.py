@@ -1,8 +1,7 @@
 """The texts of rows that are JSON objects with the same keys, taken out into one buffer by a kernel.
 
-A row that is written in another way, or whose texts may have a fault (RFC 8259, RFC 3629), is left to the parser. Under
-the other keys, what strings hold and how large numbers are is not looked at: rows of a kind have the same there, so
-that one of them shows it for all. The tests compare the two.
+A row that is written in another way, or that may have a fault (RFC 8259, RFC 3629), is left to the parser. The tests
+compare the two.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Texts:
     fits: (all rows,), which of the rows that were asked for have exactly these keys; the others below are of those.
     data, bounds: the UTF-8 of all texts, row by row, and where each begins, (n * m + 1,).  first: (n,), for each row
     the number of the first one, most often itself, that has the same values under the other keys, byte by byte, and the
-    same texts empty. Where that one is no JSON, the row is none either.
+    same texts empty.
     """
 
     fits: NDArray[np.bool_]
@@ -133,6 +132,8 @@ def _is_row(data, i, end, keys, spans, sizes, rest):  # type: ignore[no-untyped-
                 spans[text, 0], spans[text, 1], sizes[text] = start + 1, i - 1, size
         else:
             i = value_end(data, i, end)
+            if not _strings_fit(data, start, i):
+                return False
             rest[others, 0], rest[others, 1] = start, i
             others += 1
         if i < 0:
@@ -186,6 +187,19 @@ def _text_size(data, i, end):  # type: ignore[no-untyped-def]
         if i < 0:
             return -1, size
     return -1, size
+
+
+@part
+def _strings_fit(data, i, end):  # type: ignore[no-untyped-def]
+    """Whether the strings of a value, which `value_end` passes over, have no fault."""
+    while i < end:
+        if data[i] == QUOTE:
+            i, _ = _text_size(data, i, end)
+            if i < 0:
+                return False
+        else:
+            i += 1
+    return True
 
 
 @part
