@@ -51,8 +51,12 @@ def column_names(head: bytes, delimiter: str, quoted: bool, limit: int) -> list[
     """
     names: dict[str, None] = {}
     counts: dict[str, int] = {}
-    line, fault = _line(head), header_fault(head, delimiter, quoted, limit)
-    for name in line.split(delimiter) if fault else cells_of(line, delimiter, quoted, limit):
+    line = _line(head)
+    try:
+        cells = cells_of(line, delimiter, quoted, limit)
+    except csv.Error:
+        cells = line.split(delimiter)
+    for name in cells:
         count, told = counts.get(name, 1), name
         while told in names:
             count += 1
