@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from didact.curate.order import I64, U64, sorted_order
-from didact.text.compiled import allocating_kernel
+from didact.text.compiled import kernel
 
 
-@allocating_kernel
+@kernel
 def _join(labels, left, right):  # type: ignore[no-untyped-def]  # numba infers int64 arrays
     for k in range(left.size):
         a, b = left[k], right[k]

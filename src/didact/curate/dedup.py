@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64, sorted_order
-from didact.text.compiled import allocating_kernel
+from didact.text.compiled import kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,9 @@ def exact_duplicates(keys: U64) -> tuple[I64, I64]:
     return order[twins][by_row].astype(np.int64), order[first[twins]][by_row].astype(np.int64)
 
 
-@allocating_kernel
-def _claim(order, starts, neighbours, similarities):  # type: ignore[no-untyped-def]
-    keeper = np.full(order.size, -1, np.int64)
-    similarity = np.zeros(order.size, np.float64)
-    settled = np.zeros(order.size, np.bool_)
+@kernel
+def _claim(order, starts, neighbours, similarities, settled, keeper, similarity):  # type: ignore[no-untyped-def]
+    """settled, keeper, similarity: by row, all False, -1 and 0; filled."""
     for k in range(order.size):
         row = order[k]
         if keeper[row] >= 0:
@@ -55,7 +53,6 @@ def _claim(order, starts, neighbours, similarities):  # type: ignore[no-untyped-
             if not settled[other] and keeper[other] < 0:
                 keeper[other] = row
                 similarity[other] = similarities[p]
-    return keeper, similarity
 
 
 def keep_best(rows: int, pairs: Pairs, ranking: I64) -> tuple[I64, I64, NDArray[np.float64]]:
@@ -69,6 +66,8 @@ def keep_best(rows: int, pairs: Pairs, ranking: I64) -> tuple[I64, I64, NDArray[
     order = np.lexsort((right, left))
     starts = np.searchsorted(left[order], np.arange(rows + 1)).astype(np.int64)
     similarity = np.concatenate([pairs.similarity, pairs.similarity])[order]
-    keeper, strength = _claim(ranking.astype(np.int64), starts, right[order].astype(np.int64), similarity)
+    keeper, strength = np.full(rows, -1, np.int64), np.zeros(rows, np.float64)
+    settled = np.zeros(rows, np.bool_)
+    _claim(ranking.astype(np.int64), starts, right[order].astype(np.int64), similarity, settled, keeper, strength)
     dropped = np.flatnonzero(keeper >= 0)
     return dropped.astype(np.int64), keeper[dropped], strength[dropped]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from didact.curate.order import I64, U64
 from didact.curate.threads import in_threads
-from didact.text.compiled import allocating_kernel, inlined, kernel, part
+from didact.text.compiled import inlined, kernel, part
 from didact.text.tokens import parted
 
 _BITS = 16
@@ -45,7 +45,9 @@ class ShingleSets:
         """The sets of some records, in the order given."""
         lengths = (self.offsets[1:] - self.offsets[:-1])[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return ShingleSets(_gather(self.hashes, self.offsets, rows.astype(np.int64), offsets), offsets)
+        hashes = np.empty(offsets[-1], np.uint64)
+        _gather(self.hashes, self.offsets, rows.astype(np.int64), hashes, offsets)
+        return ShingleSets(hashes, offsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +60,12 @@ class Nearest:
     similarity: NDArray[np.float64]
 
 
-@allocating_kernel
-def _gather(hashes, offsets, rows, out_offsets):  # type: ignore[no-untyped-def]
-    out = np.empty(out_offsets[-1], np.uint64)
+@kernel
+def _gather(hashes, offsets, rows, out, out_offsets):  # type: ignore[no-untyped-def]
     for k in range(rows.size):
         start = offsets[rows[k]]
         for j in range(out_offsets[k + 1] - out_offsets[k]):
             out[out_offsets[k] + j] = hashes[start + j]
-    return out
 
 
 class _Table(NamedTuple):

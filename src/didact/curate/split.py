@@ -12,7 +12,7 @@ from didact.curate.components import components, same_key_pairs
 from didact.curate.order import I64, U64, keyed_order, sorted_unique
 from didact.errors import EmptySplit
 from didact.recipe.selection import SplitSettings
-from didact.text.compiled import allocating_kernel
+from didact.text.compiled import kernel
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 SPLITS = ("train", "validation", "test")
@@ -102,20 +102,19 @@ def _hold_out(
         wanted[[VALIDATION, TEST], source] = validation, test
     split = np.zeros(len(labels), np.int8)
     _take_out(
-        components.rows, components.bounds, components.order, banned[labels[components.rows]], sources, wanted, whole,
-        split,
+        components.rows, components.bounds, components.order, banned[labels[components.rows]], sources,
+        int(wanted.sum()), wanted, np.zeros(wanted.shape[1], np.int64), whole, split,
     )  # fmt: skip
     return split
 
 
-@allocating_kernel
-def _take_out(rows, bounds, order, banned, sources, wanted, whole, split):  # type: ignore[no-untyped-def]
+@kernel
+def _take_out(rows, bounds, order, banned, sources, left, wanted, need, whole, split):  # type: ignore[no-untyped-def]
     """Put each component, in order, into the first of test and validation in which all its sources want it.
 
-    banned: by place in `rows`.  wanted: (3, sources), what is left to take for each split; lowered.
+    banned: by place in `rows`.  wanted: (3, sources), what is left to take for each split, `left` in all; lowered.
+    need: by source, 0.  split: by row, TRAIN; filled.
     """
-    need = np.zeros(wanted.shape[1], np.int64)
-    left = wanted.sum()
     for one in order:
         if left == 0:
             break

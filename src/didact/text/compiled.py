@@ -20,6 +20,7 @@ from numba import njit
 from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime import rtsys
 
 from didact.interrupts import interrupts_later
 
@@ -69,8 +70,18 @@ def _uninterrupted(function: Function) -> Function:
 
 class _Cache(FunctionCache):
     """numba's own compiles a function anew when its file has changed. This does so, too, when what it calls has, which
-    is a part of its machine code.
+    is a part of its machine code; and loads what is on disk without the tables that only compiling needs.
     """
+
+    def load_overload(self, sig: object, target_context: object) -> object:
+        """The machine code on disk for the types of some arguments, or None.
+
+        numba's own first fills the tables of all that it can compile, for 0.15 s in each process; the compiler fills
+        them itself when it has something to do.
+        """
+        rtsys.initialize(target_context)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
 
     def _index_key(self, sig: object, codegen: object) -> tuple[object, ...]:
         told = xxhash.xxh3_128()
