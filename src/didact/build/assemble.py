@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from didact.build.count import Counts
 from didact.build.hold_out import HeldOut
 from didact.build.rows import Rows
-from didact.build.shard_files import SHARD_BYTES, Context, Gather, ShardTask, message_keys
+from didact.build.shard_files import Context, Gather, ShardTask, message_keys, shard_count
 from didact.curate.draw import Ordered, Supply, draw, in_training_order
 from didact.curate.mix import MixPlan
 from didact.curate.nearest import plan_mix
@@ -203,13 +203,13 @@ def logical_digest(mixes: list[MixedRows], rows: Rows) -> str:
 
 
 def shard_tasks(folder: Folder, mixes: list[MixedRows], rows: Rows, context: Context) -> Iterator[ShardTask]:
-    """The shards of every mix and split, about SHARD_BYTES of text each, numbered in training order."""
+    """The shards of every mix and split, numbered in training order."""
     sizes = rows.column("size")
     optional = _optional_keys(rows)
     for mixed in mixes:
         for split in SPLITS:
             chosen, phases = mixed.rows[split], mixed.phase_names(split)
-            count = max(1, -(-int(sizes[chosen].sum()) // SHARD_BYTES)) if len(chosen) else 0
+            count = shard_count(int(sizes[chosen].sum())) if len(chosen) else 0
             for number, part in enumerate(np.array_split(np.arange(len(chosen)), count) if count else []):
                 name = f"data/{mixed.name}/{split}-{number:05d}-of-{count:05d}.parquet"
                 yield ShardTask(

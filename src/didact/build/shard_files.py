@@ -30,8 +30,10 @@ from didact.text.slots import Room, Slots, Taken
 _ROW = ("path", "index", "line", "digest")
 _LABELS = ("kind", "group", "task", "language")
 
-SHARD_BYTES = 64_000_000
-"""Text per shard file: large enough to read fast, small enough to send."""
+_SHARD_BYTES = 64_000_000
+"""The most text per shard file: large enough to read fast, small enough to send."""
+_SHARDS, _LEAST_BYTES = 8, 8_000_000
+"""As many files, where each has as much text: one file is written by one worker, and few would leave others idle."""
 
 GROUP_ROWS = 10_000
 """Rows per row group. Also how many records are written at a time; where each is a form of its own, they are
@@ -151,6 +153,15 @@ class ShardTask:
     def write(self) -> FileEntry:
         """Write the shard; its hash, size and rows."""
         return _write_shard(self)
+
+
+def shard_count(text: int) -> int:
+    """How many files rows with so many bytes of text are written to.
+
+    >>> [shard_count(megabytes * 1_000_000) for megabytes in (1, 30, 400, 4_000)]
+    [1, 3, 8, 63]
+    """
+    return max(1, min(_SHARDS, text // _LEAST_BYTES), -(-text // _SHARD_BYTES))
 
 
 class FileTask(Protocol):
