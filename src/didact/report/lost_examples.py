@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from didact.records import AnyRecord
-from didact.store.holdings import batches
+from didact.records.table import in_one_piece
+from didact.store.holdings import opened
 from didact.store.version import Version
 
 EXAMPLES = 5
@@ -69,29 +70,38 @@ def cleaned_examples(version: Version, most: int = EXAMPLES) -> dict[str, list[E
 def _first(
     version: Version, part: str, keys: tuple[str, ...], columns: tuple[str, ...], most: int
 ) -> Iterator[dict[str, Any]]:
-    """The first rows of each key of a part of the version, at least; other rows are not made into Python objects. The
-    one key may be a list, of which each item counts.
+    """The first rows of each key of a part of the version, at least; of row groups that hold none, no text is read.
+    The one key may be a list, of which each item counts.
     """
     seen: Counter[Any] = Counter()
     for file in version.manifest.files:
         if not file.path.startswith(f"{part}/"):
             continue
-        for batch in batches(version.file(file.path), tuple(dict.fromkeys((*keys, *columns)))):
-            chosen: set[int] = set()
-            for key, places in _places_of(batch, keys):
-                first = places[: max(0, most - seen[key])].tolist()
-                seen[key] += len(first)
-                chosen.update(first)
-            yield from batch.take(pa.array(sorted(chosen), pa.int64())).to_pylist()
+        wanted = tuple(dict.fromkeys((*keys, *columns)))
+        with opened(version.file(file.path), wanted) as parquet:
+            for group in range(parquet.num_row_groups):
+                rows = _unseen(parquet.read_row_group(group, list(keys)), keys, seen, most)
+                if rows:
+                    yield from parquet.read_row_group(group, list(wanted)).take(pa.array(rows)).to_pylist()
 
 
-def _places_of(batch: pa.RecordBatch, keys: tuple[str, ...]) -> Iterator[tuple[Any, NDArray[np.int64]]]:
-    """The keys that rows of a batch have, and the places of those that have each, ascending."""
-    held = batch.column(keys[0])
+def _unseen(table: pa.Table, keys: tuple[str, ...], seen: Counter[Any], most: int) -> list[int]:
+    """The rows of a table, ascending, with a key that fewer than `most` rows had; they are counted."""
+    chosen: set[int] = set()
+    for key, places in _places_of(table, keys):
+        first = places[: max(0, most - seen[key])].tolist()
+        seen[key] += len(first)
+        chosen.update(first)
+    return sorted(chosen)
+
+
+def _places_of(table: pa.Table, keys: tuple[str, ...]) -> Iterator[tuple[Any, NDArray[np.int64]]]:
+    """The keys that rows of a table have, and the places of those that have each, ascending."""
+    held = in_one_piece(table.column(keys[0]))
     if pa.types.is_list(held.type):
-        rows, values = pc.list_parent_indices(held).to_numpy().astype(np.int64), pa.table({"0": held.flatten()})
+        rows, values = pc.list_parent_indices(held).to_numpy().astype(np.int64), pa.table({keys[0]: held.flatten()})
     else:
-        rows, values = np.arange(len(batch)), pa.table({str(at): batch.column(key) for at, key in enumerate(keys)})
+        rows, values = np.arange(len(table)), table.select(keys)
     numbered = values.append_column("place", pa.array(np.arange(len(values))))
     groups = numbered.group_by(values.column_names, use_threads=False).aggregate([("place", "list")])
     for *key, places in zip(*(column.to_pylist() for column in groups.columns), strict=True):

@@ -6,6 +6,7 @@ About 60 bytes a record, whatever its text is: ten million records take 600 MB.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,11 +72,20 @@ def holdings(version: Version) -> Holdings:
 
 def batches(path: Path, columns: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     """Some columns of a Parquet file of a version, piece by piece. Raises CorruptVersion when one is not there."""
+    with opened(path, columns) as file:
+        yield from file.iter_batches(_BATCH, columns=list(columns))
+
+
+@contextmanager
+def opened(path: Path, columns: tuple[str, ...]) -> Iterator[pq.ParquetFile]:
+    """A Parquet file of a version that has some columns. Raises CorruptVersion when one is not there, and inside the
+    block for what cannot be read.
+    """
     try:
         with pq.ParquetFile(path) as file:
             if missing := [name for name in columns if name not in file.schema_arrow.names]:
                 raise CorruptVersion(f"{path}: lacks the columns {', '.join(missing)}; build the version again")
-            yield from file.iter_batches(_BATCH, columns=list(columns))
+            yield file
     except (pa.ArrowInvalid, OSError) as error:
         raise CorruptVersion(f"{path}: cannot be read as Parquet ({error}); `didact verify` tells more") from error
 
