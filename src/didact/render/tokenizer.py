@@ -37,13 +37,13 @@ class Tokenizer:
     Reserved tokens are reached through `reserved` by whoever renders.
     """
 
-    def __init__(self, tokenizer_json: str, template: Template | JinjaTemplate) -> None:
-        """Wrap the content of a tokenizer.json that holds all reserved tokens of the template."""
-        description: dict[str, Any] = orjson.loads(tokenizer_json)
+    def __init__(self, whole: tokenizers.Tokenizer, template: Template | JinjaTemplate) -> None:
+        """Wrap one of the library's that has all reserved tokens of the template, and is not changed any more."""
+        description: dict[str, Any] = orjson.loads(whole.to_str(pretty=False))
         self.description = description
         """The content of its tokenizer.json."""
         self.template = template
-        self._whole = tokenizers.Tokenizer.from_str(tokenizer_json)
+        self._whole = whole
         self._byte_pairs = BytePairs(description["model"]) if is_supported(description) else None
         known = {token: self._whole.token_to_id(token) for token in template.reserved}
         self.reserved: dict[str, int] = {token: token_id for token, token_id in known.items() if token_id is not None}
@@ -60,7 +60,7 @@ class Tokenizer:
 
     def with_template(self, template: Template | JinjaTemplate) -> Tokenizer:
         """The same vocabulary with another template, whose reserved tokens it has."""
-        return Tokenizer(self._whole.to_str(pretty=False), template)
+        return Tokenizer(self._whole, template)
 
     @property
     def bos_id(self) -> int:
@@ -187,13 +187,13 @@ class Tokenizer:
     def _with(cls, file: Path, template: Template | JinjaTemplate) -> Tokenizer:
         whole = _opened(file)
         _reserve(whole, template)
-        return cls(whole.to_str(pretty=False), template)
+        return cls(whole, template)
 
     @classmethod
     def _with_own(cls, file: Path, own: OwnTemplate, values: Mapping[str, str | int | bool]) -> Tokenizer:
         from didact.render.probes import accepted
 
-        trial = cls(_opened(file).to_str(pretty=False), template_named("didact"))
+        trial = cls(_opened(file), template_named("didact"))
         return cls._with(file, accepted(trial, own.with_values(values), own.named, str(file.parent)))
 
 
@@ -222,7 +222,7 @@ def train_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokeni
     learner.pre_tokenizer = pre_tokenizer()
     learner.decoder = decoders.ByteLevel()
     _reserve(learner, chosen)
-    return Tokenizer(learner.to_str(pretty=False), chosen)
+    return Tokenizer(learner, chosen)
 
 
 def _sample(texts: Iterable[str], size: int) -> Iterator[str]:
