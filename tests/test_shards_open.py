@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from tiny_recipe import build_tiny, bytes_of
 
+from didact.build import shard_files
+from didact.render.token_shards import tokenize_version
+from didact.render.tokenizer import Tokenizer
 from didact.store.version import Version
 
 
@@ -66,6 +69,28 @@ def test_a_version_streams_by_its_path(version: Version) -> None:
             if rows:
                 streamed = load(str(version.path), name, split=split, streaming=True)
                 assert list(streamed) == version.table(name, split).to_pylist()
+
+
+def test_several_files_hold_the_rows_of_one_in_its_order(
+    version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mix that is written as several files is the same mix: rows, order, id, token shards and what opens it."""
+    monkeypatch.setattr(shard_files, "_LEAST_BYTES", 500)
+    parted = build_tiny(tmp_path)
+    assert parted.manifest.version == version.manifest.version
+    for name, mix in version.manifest.mixes.items():
+        for split in mix.rows:
+            assert parted.table(name, split).equals(version.table(name, split))
+        assert load(str(parted.path), name, split="train").to_list() == version.table(name).to_pylist()
+    assert len(version.shards("finetune")) == 1
+    assert [path.name for path in parted.shards("finetune")] == [f"train-{n:05d}-of-00008.parquet" for n in range(8)]
+    assert not parted.verify()
+    ids = []
+    for name, one in (("one", version), ("several", parted)):
+        tokenize_version(one.path, Tokenizer.load(one.path / "tokenizer"), tmp_path / name)
+        files = sorted((tmp_path / name).rglob("*.npy"))
+        ids.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
+    assert ids[0] and ids[0] == ids[1]
 
 
 def test_a_version_opens_where_the_hub_is_forbidden(version: Version, tmp_path: Path) -> None:

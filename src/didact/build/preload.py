@@ -7,6 +7,7 @@ here may start a thread: a thread of the parent does not exist in what is forked
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,8 @@ def _run_kernels() -> None:
     Room.of([taken], len(rows)).put(taken)
     forms_of(table).canonical()
     load_encoder()
+    # Which is asked of texts that may be misread, and takes as long to load as a third of a chunk takes.
+    import_module("ftfy")
 
 
 _run_kernels()

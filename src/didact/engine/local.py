@@ -30,10 +30,6 @@ ATTEMPTS = 3
 """How often an item may be held by a dying worker before it is blamed."""
 _OWN_CALLS = '; or this script, which registers a part of its own, calls Didact outside `if __name__ == "__main__":`'
 """Another reason for workers to die, see `refuse_while_starting`."""
-_STARTING_FAILED = (BrokenProcessPool, EOFError, ConnectionError)
-"""What comes of a worker that died, or, the last two, of one that was asked for just when the server was killed that
-workers are forked from.
-"""
 _LOOK = 1.0
 """Seconds between looks at whether a pool broke without saying so."""
 
@@ -88,10 +84,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _nothing(item: None) -> None:
-    """What a worker is given for which there is no item yet."""
 
 
 class LocalEngine:
@@ -153,14 +145,6 @@ class LocalEngine:
         with deaf_children(), nullcontext() if scripts_register() else unseen_script():
             return self.start().submit(function, item)
 
-    def wake(self) -> None:
-        """Have workers start, if none run, while the first item is made: cutting it can take as long as they do."""
-        if self._pool is None:
-            try:
-                self.submit(_nothing, None)
-            except _STARTING_FAILED:
-                self.restart()
-
     def _stop_workers(self) -> None:
         """End the workers amid their items, which can take as long as it takes to clean a chunk. They leave whole files
         and asides, never half a file under its name.
@@ -192,7 +176,6 @@ class _Round(Generic[Item, Result]):
         self.again: deque[tuple[Item, int]] = deque()
 
     def results(self) -> Iterator[tuple[Item, Result]]:
-        self.engine.wake()
         while self._fill():
             done, _ = wait(self.flying, _LOOK, return_when=FIRST_COMPLETED)
             if not done and self.engine.broken:
@@ -220,7 +203,8 @@ class _Round(Generic[Item, Result]):
                     break
             try:
                 self.flying[self.engine.submit(self.function, item)] = (item, attempt)
-            except _STARTING_FAILED:
+            except (BrokenProcessPool, EOFError, ConnectionError):
+                # The last two when the server that workers are forked from was killed while one was asked for.
                 self._lost(item, attempt)
         return bool(self.flying)
 
