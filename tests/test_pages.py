@@ -11,16 +11,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_recipe import build_tiny, lost
+from tiny_recipe import build_tiny, lost, tiny, write_inputs
 
+from didact.build import losses, shard_files
 from didact.build.pipeline import build
 from didact.cli import cli
 from didact.report.curves import curves
 from didact.report.flow import flow
+from didact.report.lost_examples import cleaned_examples, lost_examples
 from didact.report.page import SORTING
 from didact.report.run_page import Run, run_page
 from didact.report.version_page import version_page
@@ -223,3 +226,28 @@ def test_a_run_folder_gets_its_page(tmp_path: Path) -> None:
     told = CliRunner().invoke(cli, ["report", str(tmp_path / "run")])
     assert told.stdout.strip() == str(tmp_path / "run" / "report.html")
     assert "2 steps" in require_harmless((tmp_path / "run" / "report.html").read_text()).text
+
+
+def _with_dirt(folder: Path) -> Version:
+    """The tiny recipe, with texts that cleaning changes by two rules in turn."""
+    write_inputs(folder)
+    recipe = tiny(folder)
+    dirt = ["  two  blanks", "an &amp;amp; entity", "both &amp; \u200b  of them"]
+    rows = [{"prompt": f"Clean {n}: {dirt[n % 3]}", "completion": f"Number {n}."} for n in range(20)]
+    (folder / "dirty.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    recipe["sources"]["dirty"] = {"path": str(folder / "dirty.jsonl"), "format": "prompt_completion"}
+    return build(recipe, workers=1)
+
+
+def test_examples_are_the_first_rows_of_each_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which lost and changed rows a page shows does not depend on the files and row groups they are in."""
+    whole = _with_dirt(tmp_path / "whole")
+    monkeypatch.setattr(losses, "_PART_ROWS", 4)
+    monkeypatch.setattr(shard_files, "GROUP_ROWS", 3)
+    parted = _with_dirt(tmp_path / "parted")
+    assert sum(file.path.startswith("dropped/") for file in parted.manifest.files) > 1
+    assert pq.ParquetFile(parted.path / "cleaned/cleaned.parquet").num_row_groups > 1
+    for most in (1, 2, 5):
+        lost_rows, changed = lost_examples(parted, most), cleaned_examples(parted, most)
+        assert (lost_rows, changed) == (lost_examples(whole, most), cleaned_examples(whole, most))
+        assert {max(map(len, found.values())) for found in (lost_rows, changed)} == {most}

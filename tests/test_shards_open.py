@@ -75,7 +75,7 @@ def test_several_files_hold_the_rows_of_one_in_its_order(
     version: Version, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mix that is written as several files is the same mix: rows, order, id, token shards and what opens it."""
-    monkeypatch.setattr(shard_files, "_LEAST_BYTES", 500)
+    monkeypatch.setattr(shard_files, "_LEAST_BYTES", 1)
     parted = build_tiny(tmp_path)
     assert parted.manifest.version == version.manifest.version
     for name, mix in version.manifest.mixes.items():

@@ -209,7 +209,7 @@ def shard_tasks(folder: Folder, mixes: list[MixedRows], rows: Rows, context: Con
     for mixed in mixes:
         for split in SPLITS:
             chosen, phases = mixed.rows[split], mixed.phase_names(split)
-            count = shard_count(int(sizes[chosen].sum())) if len(chosen) else 0
+            count = shard_count(len(chosen), int(sizes[chosen].sum()))
             for number, part in enumerate(np.array_split(np.arange(len(chosen)), count) if count else []):
                 name = f"data/{mixed.name}/{split}-{number:05d}-of-{count:05d}.parquet"
                 yield ShardTask(

@@ -29,7 +29,7 @@ ALGORITHMS = {
     "split": 1,
     "mix": 3,
     "tokenizer": 1,
-    "layout": 4,
+    "layout": 5,
 }
 """Version of each algorithm; raised when a change of code changes what it yields, so that old results are not
 reused.

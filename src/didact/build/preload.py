@@ -56,7 +56,7 @@ def _run_kernels() -> None:
     Room.of([taken], len(rows)).put(taken)
     forms_of(table).canonical()
     load_encoder()
-    # Which is asked of texts that may be misread, and takes as long to load as a third of a chunk takes.
+    # Asked about texts that may be misread, of which several workers soon meet one.
     import_module("ftfy")
 
 

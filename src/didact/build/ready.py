@@ -15,7 +15,6 @@ from didact.curate.leaks import ShingleSets, Tally, nearest_training, promising
 from didact.curate.minhash import candidate_pairs, jaccard
 from didact.curate.split import SplitInput, split_rows
 from didact.engine.base import Engine, Item, Result
-from didact.formats.registry import adapters
 from didact.recipe.selection import SplitSettings
 from didact.records import PlainText
 from didact.records.columns import Place, to_table
@@ -72,10 +71,9 @@ class ReadyMeanwhile:
 
 
 def load_common() -> None:
-    """Load what this process and its workers share: adapters, what numba sets up with the first kernel, and tables of
+    """Load what this process and its workers share: what numba sets up with the first kernel, and tables of
     characters.
     """
-    adapters()
     have_tokens(View.of_texts(pa.array(["Two words."])))
     code_point_classes()
 

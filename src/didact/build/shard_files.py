@@ -31,9 +31,11 @@ _ROW = ("path", "index", "line", "digest")
 _LABELS = ("kind", "group", "task", "language")
 
 _SHARD_BYTES = 64_000_000
-"""The most text per shard file: large enough to read fast, small enough to send."""
+"""Text per shard file, about: large enough to read fast, small enough to send."""
 _SHARDS, _LEAST_BYTES = 8, 8_000_000
-"""As many files, where each has as much text: one file is written by one worker, and few would leave others idle."""
+"""At least so many files, where each has about so much text: one is written by one worker, and few would leave others
+idle.
+"""
 
 GROUP_ROWS = 10_000
 """Rows per row group. Also how many records are written at a time; where each is a form of its own, they are
@@ -155,13 +157,13 @@ class ShardTask:
         return _write_shard(self)
 
 
-def shard_count(text: int) -> int:
-    """How many files rows with so many bytes of text are written to.
+def shard_count(rows: int, text: int) -> int:
+    """How many files rows with so many bytes of text in all are written to, each with a row at least.
 
-    >>> [shard_count(megabytes * 1_000_000) for megabytes in (1, 30, 400, 4_000)]
+    >>> [shard_count(1_000, megabytes * 1_000_000) for megabytes in (1, 30, 400, 4_000)]
     [1, 3, 8, 63]
     """
-    return max(1, min(_SHARDS, text // _LEAST_BYTES), -(-text // _SHARD_BYTES))
+    return min(rows, max(1, min(_SHARDS, text // _LEAST_BYTES), -(-text // _SHARD_BYTES)))
 
 
 class FileTask(Protocol):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from didact.records import AnyRecord
 from didact.records.table import in_one_piece
-from didact.store.holdings import opened
+from didact.store.holdings import opened, taken
 from didact.store.version import Version
 
 EXAMPLES = 5
@@ -81,18 +81,19 @@ def _first(
         with opened(version.file(file.path), wanted) as parquet:
             for group in range(parquet.num_row_groups):
                 rows = _unseen(parquet.read_row_group(group, list(keys)), keys, seen, most)
-                if rows:
-                    yield from parquet.read_row_group(group, list(wanted)).take(pa.array(rows)).to_pylist()
+                if len(rows):
+                    for piece in taken(parquet.read_row_group(group, list(wanted)).to_batches(), rows):
+                        yield from piece.to_pylist()
 
 
-def _unseen(table: pa.Table, keys: tuple[str, ...], seen: Counter[Any], most: int) -> list[int]:
+def _unseen(table: pa.Table, keys: tuple[str, ...], seen: Counter[Any], most: int) -> NDArray[np.int64]:
     """The rows of a table, ascending, with a key that fewer than `most` rows had; they are counted."""
     chosen: set[int] = set()
     for key, places in _places_of(table, keys):
         first = places[: max(0, most - seen[key])].tolist()
         seen[key] += len(first)
         chosen.update(first)
-    return sorted(chosen)
+    return np.array(sorted(chosen), np.int64)
 
 
 def _places_of(table: pa.Table, keys: tuple[str, ...]) -> Iterator[tuple[Any, NDArray[np.int64]]]:

@@ -5,7 +5,7 @@ About 60 bytes a record, whatever its text is: ten million records take 600 MB.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,14 +95,21 @@ def chosen_batches(version: Version, rows: I64, columns: tuple[str, ...]) -> Ite
     first = 0
     for _, file in shards_of(version):
         low, high = np.searchsorted(rows, [first, first + file.rows])
-        if low == high:
-            first += file.rows
-            continue
-        for batch in batches(version.file(file.path), columns):
-            low, high = np.searchsorted(rows, [first, first + batch.num_rows])
-            if low < high:
-                yield batch.take(pa.array(rows[low:high] - first))
-            first += batch.num_rows
+        if low < high:
+            yield from taken(batches(version.file(file.path), columns), rows[low:high] - first)
+        first += file.rows
+
+
+def taken(pieces: Iterable[pa.RecordBatch], rows: I64) -> Iterator[pa.RecordBatch]:
+    """Some rows, which ascend, of pieces one after the other. Arrow would join the pieces first, which may be too large
+    for that.
+    """
+    first = 0
+    for piece in pieces:
+        low, high = np.searchsorted(rows, [first, first + len(piece)])
+        if low < high:
+            yield piece.take(pa.array(rows[low:high] - first))
+        first += len(piece)
 
 
 def _part(batch: pa.RecordBatch, split: int, first: int, path: Path) -> Holdings:

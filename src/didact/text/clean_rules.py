@@ -89,7 +89,7 @@ _LONGEST_KEPT = 10_000
 @lru_cache(maxsize=256)
 def _unmade(text: str) -> str:
     """What ftfy reads a text as, which takes it a millisecond; the checks ask, and cleaning asks again."""
-    import ftfy  # most runs never need it, and it takes as long to load as a thousand rows to check
+    import ftfy  # many runs in one process never need it, and it takes as long to load as a thousand rows to check
 
     return str(ftfy.fix_encoding(text))
 
