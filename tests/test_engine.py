@@ -225,6 +225,17 @@ def test_workers_of_a_pool_that_could_not_start_all_end(monkeypatch: pytest.Monk
         assert not child.is_alive()
 
 
+def test_an_interrupt_leaves_no_worker_and_no_thread_that_watches_them() -> None:
+    """After a Ctrl-C amid items nothing is left that could meet the end of the process half closed."""
+    with pytest.raises(KeyboardInterrupt), LocalEngine(2) as engine:
+        next(engine.map(square, range(25)))
+        pool: Any = engine.start()
+        watching, workers = pool._executor_manager_thread, list(pool._processes.values())
+        raise KeyboardInterrupt
+    assert not watching.is_alive()
+    assert not any(worker.is_alive() for worker in workers)
+
+
 def test_an_item_that_a_broken_pool_forgets_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """An item that comes in at the moment at which a pool breaks gets no answer from it."""
     submit = ProcessPoolExecutor.submit

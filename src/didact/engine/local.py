@@ -108,11 +108,10 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        interrupted = kind is not None and not issubclass(kind, Exception)
-        if interrupted:
-            self._stop_workers()
         # After an error workers end what they have in hand, so that on a full disk nothing half-written takes up room.
-        self.close(wait_for_workers=not interrupted)
+        if kind is not None and not issubclass(kind, Exception):
+            self._stop_workers()
+        self.close()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
         """Pairs of item and result as they come; at most two items per worker are in flight, so memory is bounded.
@@ -158,12 +157,14 @@ class LocalEngine:
         it could not start all, or did not know of one.
         """
         self._stop_workers()
-        self.close(wait_for_workers=False)
+        self.close()
 
-    def close(self, wait_for_workers: bool = True) -> None:
-        """Let the workers go."""
+    def close(self) -> None:
+        """Let the workers go, and wait for them. At the end of the process Python wakes the threads that watch workers,
+        with a traceback where one just closes what it is woken by.
+        """
         if self._pool is not None:
-            self._pool.shutdown(wait=wait_for_workers, cancel_futures=True)
+            self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
 
