@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from didact.cli import catalogue, curate, preview, talk, train, versions
-from didact.cli.interrupt import EXIT_CODE, TOLD, end_for_sure
+from didact.cli.interrupt import EXIT_CODE, TOLD, end_for_sure, load_modules_whole
 from didact.errors import DidactError
 
 
@@ -63,4 +63,5 @@ def main() -> None:
     atexit.register(gc.freeze)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     end_for_sure()
+    load_modules_whole()
     cli()

@@ -1,17 +1,19 @@
 """Ctrl-C ends a command, also where Python cannot: inside a long kernel, or where a library swallows the interrupt.
 
-KeyboardInterrupt is raised between two bytecodes of the main thread. A kernel that runs for a minute has none, and an
-interrupt amid an import can leave the import lock held for good, so that the next thread to import something waits for
-ever (seen once in 22 interrupted builds on a busy machine). What is on disk is whole wherever a process ends, so ending
-it from outside is safe.
+KeyboardInterrupt is raised between two bytecodes of the main thread. A kernel that runs for a minute has none. What is
+on disk is whole wherever a process ends, so ending it from outside is safe.
 """
 
 from __future__ import annotations
 
+import builtins
 import os
 import select
 import signal
+import sys
 import threading
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 
 GRACE = 10.0
 """Seconds that a command has to end by itself: to let workers go and to delete what is half-written."""
@@ -39,3 +41,35 @@ def _watch(reading: int, grace: float) -> None:
     select.select([reading], [], [], grace)
     os.write(2, f"{TOLD}\n".encode())
     os._exit(EXIT_CODE)  # workers end when their parent is gone
+
+
+def load_modules_whole() -> None:
+    """From now on answer a Ctrl-C that comes while a module is loaded behind that.
+
+    Amid an import it can be taken for an error of what is imported (pydantic's kernel says so of a model that it was
+    making), leave the import lock held for good (seen once in 22 interrupted builds on a busy machine), or have Python
+    end by the signal in spite of an exit code (when it comes while a string is executed, as those of dataclasses are).
+    """
+    from didact.interrupts import interrupts_later
+
+    load = builtins.__import__
+    loading = False
+
+    def importing(
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        nonlocal loading
+        if loading or (name in sys.modules and not level):
+            return load(name, globals, locals, fromlist, level)
+        with interrupts_later():
+            loading = True
+            try:
+                return load(name, globals, locals, fromlist, level)
+            finally:
+                loading = False
+
+    builtins.__import__ = importing
