@@ -63,7 +63,8 @@ def load_modules_whole() -> None:
         level: int = 0,
     ) -> ModuleType:
         nonlocal loading
-        if loading or (name in sys.modules and not level):
+        elsewhere = threading.current_thread() is not threading.main_thread()
+        if loading or elsewhere or (name in sys.modules and not level):
             return load(name, globals, locals, fromlist, level)
         with interrupts_later():
             loading = True
