@@ -117,6 +117,7 @@ def test_commands_import_nothing_heavy_at_the_top() -> None:
             "collections",
             "functools",
             "gc",
+            "importlib",
             "os",
             "pathlib",
             "select",

@@ -14,7 +14,6 @@ from pathlib import Path
 from didact.engine.local import fitting_workers
 from didact.engine.server import fork_server, start_server
 from didact.engine.unused import leave_out_unused
-from didact.interrupts import interrupts_later
 
 PRELOAD = ("didact.engine.uncollected", "didact.build.preload")
 """What workers of a build are forked with."""
@@ -37,11 +36,9 @@ def start_ahead(recipe: Path, workers: int | None, note: Callable[[str], None]) 
         start_server(PRELOAD)
     leave_out_unused()
     if several and fresh:
-        with interrupts_later():
-            import_module("didact.build.pipeline")
-            ready = import_module("didact.build.ready")
-            compiled = import_module("didact.text.compiled")
-        with compiled.told_of_compiling(note):
+        import_module("didact.build.pipeline")
+        ready = import_module("didact.build.ready")
+        with import_module("didact.text.compiled").told_of_compiling(note):
             ready.load_common()
             fork_server(PRELOAD)
             ready.compile_beside()

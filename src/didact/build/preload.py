@@ -7,7 +7,6 @@ here may start a thread: a thread of the parent does not exist in what is forked
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +45,9 @@ def _read_rows() -> None:
 def _run_kernels() -> None:
     leave_out_unused()
     _read_rows()
-    # The blank at the end is for the kernel that writes clean texts.
+    # The blank at the end is for the kernel that writes clean texts, what UTF-8 gives when read as Latin-1 for ftfy.
     records = [QA(id="0" * 32, question=f"What is {n}, “word”? ", answers=[]) for n in range(_RECORDS)]
-    table = to_table([*records, PlainText(id="0" * 32, text="Text.")], [Place("", 0, 1, 0)] * (_RECORDS + 1))
+    table = to_table([*records, PlainText(id="0" * 32, text="CafÃ©.")], [Place("", 0, 1, 0)] * (_RECORDS + 1))
     table, keys, _, _ = per_record.cleaned(table, CleanSettings(), "")
     side_columns.side_columns(table, keys, "", SIGNALS, MinHashSettings())
     rows = np.arange(len(table))
@@ -56,8 +55,6 @@ def _run_kernels() -> None:
     Room.of([taken], len(rows)).put(taken)
     forms_of(table).canonical()
     load_encoder()
-    # Asked about texts that may be misread, of which several workers soon meet one.
-    import_module("ftfy")
 
 
 _run_kernels()

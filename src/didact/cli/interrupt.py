@@ -7,13 +7,14 @@ on disk is whole wherever a process ends, so ending it from outside is safe.
 from __future__ import annotations
 
 import builtins
+import importlib
 import os
 import select
 import signal
-import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 GRACE = 10.0
 """Seconds that a command has to end by itself: to let workers go and to delete what is half-written."""
@@ -52,25 +53,15 @@ def load_modules_whole() -> None:
     """
     from didact.interrupts import interrupts_later
 
-    load = builtins.__import__
-    loading = False
+    def whole(load: Callable[..., ModuleType]) -> Callable[..., ModuleType]:
+        def loaded(*given: Any, **named: Any) -> ModuleType:
+            # Inside the loading of another module, and of a kernel, it is answered later already.
+            if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+                return load(*given, **named)
+            with interrupts_later():
+                return load(*given, **named)
 
-    def importing(
-        name: str,
-        globals: Mapping[str, object] | None = None,
-        locals: Mapping[str, object] | None = None,
-        fromlist: Sequence[str] | None = (),
-        level: int = 0,
-    ) -> ModuleType:
-        nonlocal loading
-        elsewhere = threading.current_thread() is not threading.main_thread()
-        if loading or elsewhere or (name in sys.modules and not level):
-            return load(name, globals, locals, fromlist, level)
-        with interrupts_later():
-            loading = True
-            try:
-                return load(name, globals, locals, fromlist, level)
-            finally:
-                loading = False
+        return loaded
 
-    builtins.__import__ = importing
+    builtins.__import__ = whole(builtins.__import__)
+    importlib.import_module = whole(importlib.import_module)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from didact.errors import CallError, UnknownName
 from didact.formats.draft import Draft
-from didact.interrupts import interrupts_later
 from didact.plugins import Plugin, load, may_replace, owned_by, plugin_at, registering
 from didact.records import Header, Record
 from didact.records.checks import Problem
@@ -153,8 +152,7 @@ def _adapters_in(plugin: Plugin) -> dict[str, Adapter]:
 
 @cache
 def _built_in() -> dict[str, Adapter]:
-    with interrupts_later():
-        found = [adapter for family in _FAMILIES for adapter in import_module(f"didact.formats.{family}").ADAPTERS]
+    found = (adapter for family in _FAMILIES for adapter in import_module(f"didact.formats.{family}").ADAPTERS)
     return {adapter.name: adapter for adapter in found}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -74,16 +75,13 @@ def _first(
     The one key may be a list, of which each item counts.
     """
     seen: Counter[Any] = Counter()
-    for file in version.manifest.files:
-        if not file.path.startswith(f"{part}/"):
-            continue
-        wanted = tuple(dict.fromkeys((*keys, *columns)))
-        with opened(version.file(file.path), wanted) as parquet:
+    wanted = tuple(dict.fromkeys((*keys, *columns)))
+    for path in (file.path for file in version.manifest.files if file.path.startswith(f"{part}/")):
+        with opened(version.file(path), wanted) as parquet:
             for group in range(parquet.num_row_groups):
                 rows = _unseen(parquet.read_row_group(group, list(keys)), keys, seen, most)
-                if len(rows):
-                    for piece in taken(parquet.read_row_group(group, list(wanted)).to_batches(), rows):
-                        yield from piece.to_pylist()
+                pieces = parquet.read_row_group(group, list(wanted)).to_batches() if len(rows) else []
+                yield from chain.from_iterable(piece.to_pylist() for piece in taken(pieces, rows))
 
 
 def _unseen(table: pa.Table, keys: tuple[str, ...], seen: Counter[Any], most: int) -> NDArray[np.int64]:
